@@ -1,0 +1,203 @@
+"""What would spoil a training, found before it starts: each finding says what was seen and what to do. Torch-free."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from sparsecover.classes import ClassScheme
+from sparsecover.labels import LabelRaster
+from sparsecover.raster import Scene
+
+Severity = Literal["error", "warning", "note"]
+
+MIN_PIXELS_TO_VALIDATE = 20
+IMBALANCE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to know: how bad it is, what was seen, what to do."""
+
+    severity: Severity
+    message: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.advice}".strip()
+
+
+def check_scene(scene: Scene) -> list[Finding]:
+    """Look at a decimated read of a scene: georeference, nodata, constant bands, band scales."""
+    values, valid = scene.preview()
+    return [*_georeference(scene), *_nodata(scene, valid), *(_bands(scene, values[:, valid]) if valid.any() else [])]
+
+
+def _georeference(scene: Scene) -> list[Finding]:
+    if scene.grid.is_georeferenced:
+        return []
+    return [
+        Finding(
+            "note",
+            f"{scene.name} has no coordinate system; the map will have none either and areas stay in pixels.",
+            "Give a georeferenced file if the map is to lie on others.",
+        )
+    ]
+
+
+def _nodata(scene: Scene, valid: np.ndarray) -> list[Finding]:
+    share = float(valid.mean()) if valid.size else 0.0
+    if share == 0:
+        return [Finding("error", f"{scene.name} holds only nodata.", "Check the nodata value and the bands chosen.")]
+    if share < 0.5:
+        return [Finding("note", f"{1 - share:.0%} of {scene.name} is nodata and will be nodata in the map.")]
+    return []
+
+
+def _bands(scene: Scene, pixels: np.ndarray) -> list[Finding]:
+    findings = []
+    spread = np.ptp(pixels.astype(np.float64), axis=1)
+    constant = [band.name for band, s in zip(scene.bands, spread, strict=True) if s == 0]
+    if constant:
+        findings.append(
+            Finding(
+                "warning",
+                f"{scene.name}: the bands {_some(constant)} hold one value only.",
+                "Leave them out with the configuration's data.bands.",
+            )
+        )
+    positive = spread[spread > 0]
+    if positive.size > 1 and positive.max() / positive.min() > 1e6:
+        findings.append(
+            Finding(
+                "note",
+                f"{scene.name}: the bands' ranges differ by a factor of {positive.max() / positive.min():.0e}.",
+                "Each band is scaled by itself; check that none is an index or a mask.",
+            )
+        )
+    return findings
+
+
+def check_labels(counts: np.ndarray, scheme: ClassScheme, pixels: int) -> list[Finding]:
+    """Look at the labelled pixels by class.
+
+    Args:
+        counts: labelled pixels by class index, int64 [K].
+        scheme: the classes.
+        pixels: pixels of all labelled scenes.
+    """
+    findings = []
+    present = int((counts > 0).sum())
+    if not counts.sum():
+        return [Finding("error", "No pixel is labelled.", "Check that the labels lie on the scene.")]
+    if present < 2:
+        findings.append(
+            Finding(
+                "error",
+                f"Only one class is labelled: {scheme.names[int(counts.argmax())]}.",
+                "Label a second class, or name one with --background and --labelled-area.",
+            )
+        )
+    absent = [name for name, count in zip(scheme.names, counts, strict=True) if not count]
+    if absent:
+        findings.append(Finding("warning", f"No pixel is labelled as {_some(absent)}; the map will not show it."))
+    few = [
+        f"{name} ({count})"
+        for name, count in zip(scheme.names, counts, strict=True)
+        if 0 < count < MIN_PIXELS_TO_VALIDATE
+    ]
+    if few:
+        findings.append(
+            Finding(
+                "warning",
+                f"Very few labelled pixels: {_some(few)}.",
+                "Their accuracy cannot be told; add some labels, or give points a radius with --radius.",
+            )
+        )
+    if present > 1 and counts.max() / counts[counts > 0].min() > IMBALANCE:
+        most, least = int(counts.argmax()), int(np.where(counts > 0, counts, counts.max() + 1).argmin())
+        findings.append(
+            Finding(
+                "note",
+                f"{scheme.names[most]} has {counts[most] / counts[least]:.0f} times {scheme.names[least]}'s labels.",
+                "Class weights (the default, tempered) and balanced sampling soften this.",
+            )
+        )
+    findings.append(
+        Finding("note", f"{counts.sum():,} of {pixels:,} pixels are labelled ({counts.sum() / pixels:.2%}).")
+    )
+    return findings
+
+
+def check_leakage(sides: dict[str, Sequence[tuple[Scene, LabelRaster]]]) -> list[Finding]:
+    """Warn where two sides of a split share ground, labels or files.
+
+    Args:
+        sides: pairs of scene and labels by side, for example train and test.
+    """
+    findings = []
+    for (name, pairs), (other_name, others) in combinations(sides.items(), 2):
+        for scene, labels in pairs:
+            for other, other_labels in others:
+                reason = _shared(scene, labels, other, other_labels)
+                if reason:
+                    findings.append(
+                        Finding(
+                            "warning",
+                            f"{name} and {other_name} share {reason}: {scene.name} and {other.name}.",
+                            "Scores will be too good; split by scene or by block.",
+                        )
+                    )
+    return findings
+
+
+def _shared(scene: Scene, labels: LabelRaster, other: Scene, other_labels: LabelRaster) -> str | None:
+    if scene.paths and scene.paths == other.paths:
+        return _shared_labels(labels, other_labels)
+    if scene.paths and other.paths and _digest(scene.paths) == _digest(other.paths):
+        return "byte-identical images"
+    if scene.grid.is_georeferenced and scene.grid.crs == other.grid.crs and _overlap(scene, other):
+        return "overlapping scenes"
+    return None
+
+
+def _shared_labels(labels: LabelRaster, other: LabelRaster) -> str | None:
+    """What labels of the same scene have in common; disjoint parts of one scene are a fair split."""
+    if ((labels.values != 255) & (other.values != 255)).any():
+        return "labelled pixels"
+    if labels.groups is not None and other.groups is not None:
+        mine = np.unique(labels.groups[labels.values != 255])
+        theirs = np.unique(other.groups[other.values != 255])
+        if np.intersect1d(mine[mine > 0], theirs[theirs > 0]).size:
+            return "a polygon"
+    return None
+
+
+def _overlap(scene: Scene, other: Scene) -> bool:
+    a, b = scene.grid.bounds, other.grid.bounds
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    pixel = abs(scene.grid.transform.determinant) ** 0.5
+    return bool(width > pixel and height > pixel)  # neighbours that only touch share no pixel
+
+
+@cache
+def _digest(paths: tuple[str, ...]) -> str:
+    """Digest of the files' bytes; paths that are not local files stand for themselves."""
+    total = hashlib.sha256()
+    for path in map(Path, paths):
+        if path.is_file():
+            with path.open("rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
+        else:
+            total.update(str(path).encode())
+    return total.hexdigest()
+
+
+def _some(names: Sequence[str], limit: int = 8) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

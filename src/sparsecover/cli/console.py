@@ -1,0 +1,166 @@
+"""What the commands show: progress while they run (on a terminal only), and results as short tables."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from sparsecover.checkpoint import Checkpoint
+    from sparsecover.checks import Finding
+    from sparsecover.evaluation import Assessment
+    from sparsecover.pipeline import CheckResult, DemoResult, MapResult
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+_MARKS = {"error": "[red]error[/]  ", "warning": "[yellow]warning[/]", "note": "[dim]note[/]   "}
+
+
+class ConsoleReporter:
+    """Shows stages and a progress bar on a terminal; elsewhere one plain line a stage, so that logs stay readable."""
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        self._task: Any = None
+        self._title = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def stage(self, title: str) -> None:
+        """Begin a part of the work."""
+        self._close()
+        self._title = title
+        if not err.is_terminal:
+            err.print(title)
+            return
+        self._bar = Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(),
+            TimeRemainingColumn(), TextColumn("{task.fields[figures]}"), console=err, transient=True,
+        )  # fmt: skip
+        self._bar.start()
+        self._task = self._bar.add_task(title, total=None, figures="")
+
+    def progress(self, done: float, total: float, **values: float | str) -> None:
+        """Move the bar and show some figures beside it."""
+        if self._bar is not None:
+            figures = "  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
+            self._bar.update(self._task, completed=done, total=total, figures=figures)
+
+    def note(self, text: str) -> None:
+        """Print something to know above the bar."""
+        err.print(Text(f"  {text}", style="dim"))
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def show_findings(findings: "Iterable[Finding]") -> None:
+    """Errors first, then warnings, then notes."""
+    order = ("error", "warning", "note")
+    for finding in sorted(findings, key=lambda f: order.index(f.severity)):
+        out.print(f"{_MARKS[finding.severity]} ", Text(str(finding)), sep="")
+
+
+def show_check(result: "CheckResult") -> None:
+    """The labels found, then the findings."""
+    table = Table("code", "class", *(["features"] if any("features" in r for r in result.table) else []), "pixels")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for row in result.table:
+        features = [str(row["features"])] if "features" in row else []
+        table.add_row(str(row["code"]), str(row["name"]), *features, f"{row['pixels']:,}")
+    out.print(table)
+    show_findings(result.findings)
+    for note in result.notes:
+        out.print(_MARKS["note"], Text(note))
+
+
+def show_assessment(assessment: "Assessment", title: str = "") -> None:
+    """Scores by class and over all classes."""
+    table = Table("class", "IoU", "user's acc.", "producer's acc.", "labelled px", title=title or None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    truth = assessment.confusion.sum(1)
+    scores = (assessment.iou, assessment.users_accuracy, assessment.producers_accuracy)
+    for index, name in enumerate(assessment.scheme.names):
+        table.add_row(Text(name), *(_score(s[index]) for s in scores), f"{truth[index]:,}")
+    out.print(table)
+    out.print(_headline(assessment))
+
+
+def _headline(assessment: "Assessment") -> str:
+    text = f"mIoU {_score(assessment.miou)}, accuracy {_score(assessment.accuracy)}"
+    interval = assessment.miou_interval
+    if interval is not None:
+        text += f" (mIoU 95% interval {interval[0]:.3f} to {interval[1]:.3f} over {assessment.groups} groups)"
+    return text
+
+
+def _score(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.3f}"
+
+
+def show_map_result(result: "MapResult") -> None:
+    """Held-out accuracy, mapped areas, and where to look."""
+    show_assessment(result.assessment, "On held-out labels")
+    if result.optimistic:
+        out.print("The held-out labels lie close to the training labels: the figures are optimistic.")
+    if result.baseline is not None:
+        out.print(f"Random forest on pixels, same labels: {_headline(result.baseline)}")
+    for product in result.products:
+        show_statistics(product.map.name, product.statistics)
+    timings = ", ".join(f"{what} {seconds:.0f} s" for what, seconds in result.seconds.items())
+    out.print(f"Time: {timings}.")
+    out.print(f"Report: {result.out / 'report.html'}   map: {result.products[0].map}")
+
+
+def show_statistics(title: str, statistics: Mapping[str, Any]) -> None:
+    """Mapped pixels, hectares and shares by class."""
+    rows = statistics["classes"]
+    has_area = any(row.get("area_ha") is not None for row in rows)
+    table = Table("class", "pixels", *(["hectares"] if has_area else []), "share", title=title)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in rows:
+        area = [f"{row['area_ha']:,.2f}"] if has_area else []
+        share = "-" if row["share"] is None else f"{row['share']:.1%}"  # a map without data has no shares
+        table.add_row(Text(str(row["name"])), f"{row['pixels']:,}", *area, share)
+    out.print(table)
+
+
+def show_demo_result(result: "DemoResult") -> None:
+    """The map and the forest against the whole truth."""
+    show_assessment(result.truth, "Map against the full truth")
+    table = Table("from the same labels", "mIoU on the full truth")
+    table.add_row("sparsecover", f"{result.truth.miou:.3f}")
+    table.add_row("random forest on pixels", f"{result.forest.miou:.3f}")
+    table.add_row("gain", f"{result.truth.miou - result.forest.miou:+.3f}")
+    out.print(table)
+    job = result.job
+    labelled = int(job.inputs.counts.sum())
+    out.print(f"Labelled: {labelled:,} of {job.inputs.pixels:,} pixels ({labelled / job.inputs.pixels:.2%}).")
+    out.print(f"Held-out labels alone said: {_headline(job.assessment)}.")
+    out.print(f"Time {result.seconds:.0f} s, peak memory {result.peak_gib:.2f} GiB.")
+    out.print(f"Look at: {job.out / 'report.html'} and, in QGIS, {job.out / 'map.tif'}")
+
+
+def show_training(checkpoint: "Checkpoint", folder: Path) -> None:
+    """What was measured on validation labels, and where the files are."""
+    miou = checkpoint.metrics.get("miou")
+    scored = "no validation labels" if miou is None else f"validation mIoU {miou:.3f}"
+    out.print(f"Trained {checkpoint.model_spec.name}: {scored}. Files in {folder}.")

@@ -1,0 +1,66 @@
+"""``sparsecover labels``: burn, simulate, info."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sparsecover.cli import options
+
+
+@click.group("labels")
+def command() -> None:
+    """Burn vectors, simulate partial labels, count labels."""
+
+
+@command.command("burn")
+@click.argument("scene")
+@click.option("--labels", required=True, help="Vector file: points, lines, polygons.")
+@options.label_options
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Label raster to write.")
+@options.overwrite
+def burn(scene: str, labels: str, out: Path, unlabelled: str | None, overwrite: bool, **given: Any) -> None:
+    """Burn vector LABELS into the grid of SCENE; unlabelled pixels become nodata (255)."""
+    from sparsecover.cli.console import show_check
+    from sparsecover.pipeline import burn_to_file
+
+    show_check(
+        burn_to_file(scene, labels, out, unlabelled=options.parse_codes(unlabelled), overwrite=overwrite, **given)
+    )
+
+
+@command.command("simulate")
+@click.argument("mask")
+@click.option("--sampler", default="pixels", show_default=True, help="pixels, per_class, points, scribbles, polygons.")
+@click.option("--fraction", type=click.FloatRange(0, 1, min_open=True), help="Share of the labelled pixels to keep.")
+@click.option("-n", "--number", "n", type=click.IntRange(min=1), help="Number for each class.")
+@click.option("--unlabelled", help="Codes that mean 'not labelled', e.g. 0.")
+@options.seed
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Label raster (.tif) or points (.gpkg).")
+@options.overwrite
+def simulate(
+    mask: str, out: Path, unlabelled: str | None, sampler: str, fraction: float | None, n: int | None, seed: int,
+    overwrite: bool,
+) -> None:  # fmt: skip
+    """Make partial labels out of a dense MASK, to see how few would do."""
+    from sparsecover.cli.console import show_check
+    from sparsecover.pipeline import simulate_to_file
+
+    codes = options.parse_codes(unlabelled)
+    show_check(
+        simulate_to_file(
+            mask, out, sampler=sampler, fraction=fraction, n=n, seed=seed, unlabelled=codes, overwrite=overwrite
+        )
+    )
+
+
+@command.command("info")
+@click.argument("labels")
+@click.option("--scene", help="Scene that vector labels lie on.")
+@options.label_options
+def info(labels: str, scene: str | None, unlabelled: str | None, **given: Any) -> None:
+    """Count LABELS by class."""
+    from sparsecover.cli.console import show_check
+    from sparsecover.pipeline import describe_labels
+
+    show_check(describe_labels(labels, scene, unlabelled=options.parse_codes(unlabelled), **given))

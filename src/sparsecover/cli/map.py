@@ -1,0 +1,62 @@
+"""``sparsecover map``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sparsecover.cli import options
+
+
+@click.command("map")
+@click.argument("scenes", nargs=-1, required=True, metavar="SCENE...")
+@click.option(
+    "--labels",
+    required=True,
+    multiple=True,
+    help="Vector file (points, lines, polygons) or label raster; one for all scenes, or one for each in their order.",
+)
+@options.label_options
+@click.option("--stack", is_flag=True, help="The SCENEs are bands of one scene on one grid.")
+@click.option("--bands", help="Band numbers from 1, e.g. 1,2,3; default: all.")
+@click.option("--mask", metavar="FILE", help="Raster that is not 0 where the scene is to be taken as nodata (clouds).")
+@click.option("--resolution", type=float, metavar="M", help="Work at this pixel size in metres.")
+@click.option("--model", metavar="NAME", help="Network by name (see: sparsecover models); default: unet.")
+@click.option("--quick", is_flag=True, help="A random forest on multi-scale features: a first map within seconds.")
+@click.option(
+    "--folds", type=click.IntRange(min=2), metavar="K", help="Score by cross-validation, then fit on all labels."
+)
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Time for the training.")
+@options.settings
+@options.seed
+@options.device
+@options.resume
+@options.overwrite
+@options.out_dir
+def command(scenes: tuple[str, ...], labels: tuple[str, ...], out: Path, unlabelled: str | None, bands: str | None,
+            settings: tuple[str, ...], **given: Any) -> None:  # fmt: skip
+    """Make a land-cover map of one or several SCENEs from a few LABELS.
+
+    A quarter of the labels is held out for the reported accuracy. Writes map.tif, map.qml, confidence.tif,
+    model.safetensors, metrics.json, report.html and more into the folder given by --out.
+
+    \b
+    Examples:
+      sparsecover map scene.tif --labels polygons.gpkg --field class --out result
+      sparsecover map ortho.tif --labels buildings.gpkg --background other --labelled-area scene --out result
+    """
+    from sparsecover.cli.console import ConsoleReporter, show_map_result
+    from sparsecover.pipeline import make_map
+
+    with ConsoleReporter() as reporter:
+        result = make_map(
+            scenes,
+            labels,
+            out=out,
+            unlabelled=options.parse_codes(unlabelled),
+            bands=options.parse_codes(bands) or None,
+            settings=settings,
+            reporter=reporter,
+            **given,
+        )
+    show_map_result(result)

@@ -1,0 +1,257 @@
+"""The typed configuration: one object, from YAML and ``key=value`` settings, saved in every checkpoint."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sparsecover.errors import ConfigError, nearest
+
+Auto = Literal["auto"]
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NamedPart(BaseModel):
+    """A part chosen by name; all further keys are that part's own options, which it checks itself."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The part's own options."""
+        return dict(self.model_extra or {})
+
+
+class SimulateConfig(Section):
+    """Partial labels made from dense ones; applied to training labels only."""
+
+    sampler: str = "pixels"
+    fraction: float | None = Field(None, gt=0, le=1)
+    n: int | None = Field(None, ge=1)
+    seed: int = 0
+
+
+class DataConfig(Section):
+    """Where scenes and labels are and how they are read."""
+
+    dataset: Literal["folder", "patches", "table", "landcoverai", "deepglobe", "oxford-pet"] = "folder"
+    root: Path = Path()
+    images: str | None = Field(None, description="glob below root; dataset folder")
+    labels: str | None = Field(None, description="glob below root, paired with images by stem; or one vector file")
+    pair_by: str | None = Field(None, description="regular expression with one group that pairs images and labels")
+    field: str | None = Field(None, description="attribute of vector labels that holds the class")
+    unlabelled: tuple[int, ...] = Field((), description="codes of unlabelled pixels, beside nodata, -1 and 255")
+    bands: tuple[int, ...] | None = Field(None, description="band numbers from 1; default: all")
+    resize: float | tuple[int, int] | None = Field(None, description="factor, or [height, width] in pixels")
+    simulate: SimulateConfig | None = None
+    skip_unpaired: bool = False
+    on_read_error: Literal["stop", "skip"] = "stop"
+
+
+class SplitConfig(Section):
+    """Which labels train, which steer, which test."""
+
+    by: Literal["pattern", "scene", "block", "polygon", "files"] = "block"
+    pattern: str | None = Field(
+        None, description="regular expression; its first group is compared with the lists below"
+    )
+    train: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    fractions: tuple[float, float, float] = Field((0.75, 0.25, 0.0), description="train, validation, test")
+    block_px: int | Auto = "auto"
+    buffer_px: int | Auto = "auto"
+    folds: int | None = Field(None, ge=2)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if abs(sum(self.fractions) - 1) > 1e-6 or min(self.fractions) < 0:
+            raise ValueError(f"split.fractions are {list(self.fractions)}; they must not be negative and must sum to 1")
+        if self.by == "pattern" and self.pattern is None:
+            raise ValueError("split.by is pattern, but split.pattern is missing; for example '(tile[0-9]+)'")
+        return self
+
+
+class PatchConfig(Section):
+    """Windows for training."""
+
+    size_px: int | Auto = Field("auto", description="side of a training window in pixels")
+    per_epoch: int | Auto = "auto"
+    sampling: Literal["auto", "labels", "balanced", "random", "grid"] = "auto"
+    cache: Literal["auto", "memory", "none"] = "auto"
+
+
+class ModelConfig(NamedPart):
+    """The network and its options."""
+
+    name: str = "unet"
+    encoder_lr_factor: float = Field(1.0, gt=0, description="learning rate of the encoder relative to the rest")
+    freeze_encoder_epochs: int = Field(0, ge=0)
+    unfreeze: Literal["all", "stages"] = "all"
+
+
+class LossConfig(NamedPart):
+    """The loss on labelled pixels and its options."""
+
+    name: str = "ce"
+    class_weights: Literal["none", "inverse", "tempered"] | tuple[float, ...] = "tempered"
+
+
+class OptimConfig(Section):
+    """The optimiser."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adamw"
+    lr: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+
+
+class ScheduleConfig(Section):
+    """The learning rate over time."""
+
+    name: Literal["constant", "cosine", "one_cycle", "reduce_plateau"] = "cosine"
+    warmup_epochs: float = Field(1.0, ge=0)
+    warmup_start: float = Field(0.1, gt=0, le=1, description="first learning rate relative to the full one")
+    patience: int = Field(5, ge=1, description="validations without progress before reduce_plateau steps down")
+    factor: float = Field(0.5, gt=0, lt=1)
+
+
+class TrainConfig(Section):
+    """The loop."""
+
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(16, ge=1)
+    accumulate: int = Field(1, ge=1)
+    clip: float | None = Field(1.0, gt=0, description="largest gradient norm")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    compile: bool = False
+    ema: bool = True
+    early_stopping: int | None = Field(None, ge=1, description="validations without progress before the end")
+    validate_every: int = Field(1, ge=1, description="epochs")
+    minutes: float | None = Field(None, gt=0, description="the schedule is shortened to end in this time")
+    save_every_minutes: float = Field(5.0, gt=0)
+    save_top_k: int = Field(0, ge=0)
+    save_every_epochs: int | None = Field(None, ge=1)
+    workers: int | Auto = "auto"
+    deterministic: bool = False
+
+
+class Config(Section):
+    """Everything that defines a run."""
+
+    data: DataConfig = DataConfig()
+    classes: tuple[str, ...] | dict[int, str] | Path | None = None
+    split: SplitConfig = SplitConfig()
+    patches: PatchConfig = PatchConfig()
+    normalize: Literal["none", "dtype", "minmax", "percentile", "zscore"] = "percentile"
+    augment: Literal["none", "light", "standard", "strong"] = "standard"
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    optim: OptimConfig = OptimConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    train: TrainConfig = TrainConfig()
+    seed: int = Field(0, ge=0)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Validate plain values.
+
+        Raises:
+            ConfigError: unknown keys (with the nearest known one) and values that cannot be meant, all at once.
+        """
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise ConfigError("\n".join(_explain(cls, dict(e)) for e in error.errors())) from None
+
+    @classmethod
+    def from_yaml(cls, path: Path, settings: Iterable[str] = ()) -> Self:
+        """Read a YAML file and apply settings of the form ``dotted.key=value``; paths are relative to the file."""
+        data = read_yaml(path)
+        for setting in settings:
+            apply_setting(data, setting)
+        return cls.from_dict(data).anchored(path.parent)
+
+    def anchored(self, folder: Path) -> Self:
+        """With ``data.root`` and a class file taken relative to ``folder`` unless absolute or found from here."""
+        changes: dict[str, Any] = {}
+        if not self.data.root.is_absolute() and not self.data.root.exists():
+            changes["data"] = self.data.model_copy(update={"root": folder / self.data.root})
+        if isinstance(self.classes, Path) and not self.classes.exists():
+            changes["classes"] = folder / self.classes
+        return self.model_copy(update=changes)
+
+    def with_changes(self, changes: Mapping[str, Any]) -> Self:
+        """A copy with ``dotted.key: value`` replaced, validated again."""
+        data = self.to_dict()
+        for key, value in changes.items():
+            _put(data, key, value)
+        return type(self).from_dict(data)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for YAML and JSON."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self) -> str:
+        """The resolved configuration as YAML."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping; a missing or broken file raises ConfigError."""
+    if not path.is_file():
+        raise ConfigError(f"The configuration {path} does not exist.")
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} holds a {type(data).__name__}; expected keys such as data:, model:, train:.")
+    return data
+
+
+def apply_setting(data: dict[str, Any], setting: str) -> None:
+    """Put ``dotted.key=value`` into nested plain values; the value is read as YAML."""
+    key, sign, value = setting.partition("=")
+    if not sign or not key.strip():
+        raise ConfigError(f"The setting {setting!r} is not of the form dotted.key=value, for example optim.lr=0.001.")
+    try:
+        _put(data, key.strip(), yaml.safe_load(value))
+    except yaml.YAMLError:
+        raise ConfigError(f"The value in the setting {setting!r} is not YAML.") from None
+
+
+def _put(data: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        inner = data.get(parent)
+        if not isinstance(inner, dict):
+            inner = data[parent] = {}
+        data = inner
+    data[last] = value
+
+
+def _explain(root: type[BaseModel], error: dict[str, Any]) -> str:
+    """One line for a validation error: where, what was given, what was expected."""
+    where = [str(part) for part in error["loc"]]
+    if error["type"] == "extra_forbidden":
+        section = _section(root, where[:-1])
+        return f"Unknown key {'.'.join(where)}. {nearest(where[-1], section.model_fields)}"
+    given = "" if error["type"] in ("missing", "value_error") else f" (given: {error['input']!r})"
+    return f"{'.'.join(where) or 'configuration'}: {error['msg']}{given}"
+
+
+def _section(root: type[BaseModel], path: list[str]) -> type[BaseModel]:
+    for part in path:
+        annotation = root.model_fields[part].annotation
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        root = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    return root

@@ -1,0 +1,234 @@
+"""A configuration's data section becomes pairs of scenes and labels with one scheme of classes."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from sparsecover.classes import UNLABELLED, ClassScheme
+from sparsecover.config import DataConfig
+from sparsecover.datasets.layouts import LAYOUTS, Listing
+from sparsecover.datasets.layouts.base import Entry
+from sparsecover.datasets.layouts.pairing import summary
+from sparsecover.datasets.pair import Dataset, Labels, Pair
+from sparsecover.errors import ClassError, DataError, SparseCoverError, nearest
+from sparsecover.grid import Window, tiles
+from sparsecover.labels import (
+    CodeTable,
+    LabelFile,
+    LabelRaster,
+    LabelsElsewhere,
+    MaskFile,
+    burn_label_set,
+    is_vector,
+    scheme_of,
+    vector_values,
+)
+from sparsecover.raster import Scene, drop_empty_bands, open_scene
+
+Classes = Sequence[str] | Mapping[int, str] | Path | None
+
+IN_MEMORY_PX = 2**28
+"""The labels of sets with more pixels stay in their files."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A pair whose classes are not known yet; ``mask`` is None for vector labels."""
+
+    entry: Entry
+    scene: Scene
+    mask: MaskFile | None
+
+
+def open_dataset(config: DataConfig, classes: Classes = None) -> Dataset:
+    """Find, pair and open the scenes and labels of a dataset.
+
+    Args:
+        config: the data section of a configuration; ``simulate`` is not applied here, since it concerns training labels
+            only (``simulate_pairs``).
+        classes: names, ``{code: name}`` or a class table; default: those that the layout publishes, else the codes or
+            values found in all labels.
+
+    Returns:
+        Pairs in natural order, resized if asked for. Labels are in memory (those on invalid pixels dropped and counted)
+        or, for sets of more than ``IN_MEMORY_PX`` pixels, read by window from their files.
+
+    Raises:
+        DataError: files without a partner, unreadable files, unknown codes, other numbers of bands: all listed, unless
+            the configuration says to skip them; nothing found, or no labelled pixel in any file.
+    """
+    return open_listing(LAYOUTS[config.dataset](config), config, classes)
+
+
+def open_listing(listing: Listing, config: DataConfig, classes: Classes = None) -> Dataset:
+    """As ``open_dataset``, for files that are listed already."""
+    notes = list(listing.notes)
+    if listing.problems:
+        _refuse(listing.problems, "files without a partner", config.skip_unpaired, "data.skip_unpaired=true", notes)
+    skip = config.on_read_error == "skip"
+    opened = _each(listing.entries, lambda entry: _open(entry, config, listing), skip, notes)
+    if not opened:
+        raise DataError(f"There is no pair of image and labels in {config.root}.\n" + summary(notes))
+    opened = _same_bands(_same_kind(opened), skip, notes)
+    if config.bands is None:
+        scenes, dropped = drop_empty_bands([item.scene for item in opened])
+        opened = [replace(item, scene=scene) for item, scene in zip(opened, scenes, strict=True)]
+        notes += dropped
+    scheme, unlabelled = _classes(opened, config, classes, listing)
+    in_memory = sum(o.scene.grid.window.size for o in opened) <= IN_MEMORY_PX
+
+    def finish(item: _Opened) -> Pair:
+        labels = _labels(item, config, scheme, unlabelled, notes)
+        return _finish(item, labels, config, in_memory, notes)
+
+    pairs = _each(opened, finish, skip, notes)
+    if in_memory and not any(pair.labels.counts(len(scheme)).any() for pair in pairs):
+        raise DataError("No labelled pixel in any of the label files.\n" + summary(notes))
+    return Dataset(pairs, scheme, notes)
+
+
+def _each(items: Iterable[Item], action: Callable[[Item], Result], skip: bool, notes: list[str]) -> list[Result]:
+    """The results of an action; failures of single items are raised together at the end, or noted."""
+    results, problems = [], []
+    for item in items:
+        try:
+            results.append(action(item))
+        except SparseCoverError as error:
+            problems.append(str(error))
+    if problems:
+        _refuse(problems, "files cannot be used", skip, "data.on_read_error=skip", notes)
+    return results
+
+
+def _refuse(problems: Sequence[str], what: str, skip: bool, setting: str, notes: list[str]) -> None:
+    if not skip:
+        raise DataError(f"{len(problems)} {what} (--set {setting} leaves them out):\n{summary(problems)}")
+    notes.append(f"Left out, {len(problems)} {what}:\n{summary(problems)}")
+
+
+def _open(entry: Entry, config: DataConfig, listing: Listing) -> _Opened:
+    scene = open_scene(entry.images, bands=config.bands, name=entry.name)
+    if is_vector(entry.labels):
+        return _Opened(entry, scene, None)
+    return _Opened(entry, scene, MaskFile.open(entry.labels, scene.grid, by_color=listing.by_color, snap=listing.snap))
+
+
+def _same_kind(opened: Sequence[_Opened]) -> list[_Opened]:
+    """Masks with a palette are read by colour where others of the set are colour masks."""
+    if not any(o.mask is not None and o.mask.by_color for o in opened):
+        return list(opened)
+    return [replace(o, mask=None if o.mask is None else replace(o.mask, by_color=True)) for o in opened]
+
+
+def _same_bands(opened: Sequence[_Opened], skip: bool, notes: list[str]) -> list[_Opened]:
+    """Only scenes with the number of bands that most have; grey or CMYK files among RGB ones are reported."""
+    bands = [len(o.scene.bands) for o in opened]
+    usual = Counter(bands).most_common(1)[0][0]
+    odd = [f"{o.entry.name} has {n} bands, most have {usual}" for o, n in zip(opened, bands, strict=True) if n != usual]
+    if odd:
+        _refuse(odd, "scenes with other bands", skip, "data.on_read_error=skip", notes)
+    return [o for o, n in zip(opened, bands, strict=True) if n == usual]
+
+
+def _classes(
+    opened: Sequence[_Opened], config: DataConfig, classes: Classes, listing: Listing
+) -> tuple[ClassScheme, frozenset[int]]:
+    """The scheme, and the codes (or colours) that are unlabelled."""
+    if classes is not None and listing.by_color and listing.scheme is not None and not isinstance(classes, Path):
+        chosen, others = _by_name(listing.scheme, [str(n) for n in _names(classes)])
+        return chosen, frozenset((*listing.unlabelled, *config.unlabelled, *others))
+    scheme = listing.scheme or _found(opened, config) if classes is None else ClassScheme.from_config(classes)
+    # A code that the layout takes for unlabelled is a class where the user names it.
+    published = [code for code in listing.unlabelled if listing.by_color or code not in scheme.codes]
+    return scheme, frozenset((*published, *config.unlabelled))
+
+
+def _names(classes: Sequence[str] | Mapping[int, str]) -> Iterable[str]:
+    return classes.values() if isinstance(classes, Mapping) else classes
+
+
+def _by_name(scheme: ClassScheme, names: list[str]) -> tuple[ClassScheme, list[int]]:
+    """The named classes of a scheme with their colours, and the colours of all others."""
+    for name in names:
+        if name not in scheme.names:
+            raise ClassError(f"This dataset has no class {name!r}. {nearest(name, scheme.names)}")
+    rows = [{"code": i, "name": name, "color": list(scheme.colors[scheme.index(name)])} for i, name in enumerate(names)]
+    others = [c.color for c in scheme.classes if c.name not in names]
+    return ClassScheme.from_dicts(rows), [red << 16 | green << 8 | blue for red, green, blue in others]
+
+
+def _found(opened: Sequence[_Opened], config: DataConfig) -> ClassScheme:
+    """The classes of all labels together."""
+    table = CodeTable()
+    values: set[int | str] = set()
+    read: set[tuple[Path, str | None]] = set()
+    for item in opened:
+        if item.mask is not None:
+            table.add(item.mask.scan(config.unlabelled))
+        elif (vector := (item.entry.labels, item.entry.field or config.field)) not in read:
+            read.add(vector)
+            values.update(vector_values(*vector))
+    values -= set(config.unlabelled)
+    if not values and not table.pixels:
+        raise DataError("No labelled pixel in any of the label files: all are nodata, -1, 255 or listed as unlabelled.")
+    if not values:
+        return table.scheme()
+    if any(isinstance(value, str) for value in values) and table.pixels:
+        raise DataError("Some labels are class names, others are rasters of codes; set classes to {code: name}.")
+    return scheme_of([*values, *table.pixels], None, "The labels")
+
+
+def _labels(
+    item: _Opened, config: DataConfig, scheme: ClassScheme, unlabelled: frozenset[int], notes: list[str]
+) -> Labels:
+    if item.mask is not None:
+        notes.extend(item.mask.notes)
+        return LabelFile(item.mask, scheme, unlabelled, item.entry.windows)
+    field = item.entry.field or config.field
+    try:
+        found = burn_label_set(item.entry.labels, item.scene.grid, field, scheme=scheme, unlabelled=unlabelled)
+    except LabelsElsewhere:
+        notes.append(f"{item.entry.name} has no labels.")
+        empty = np.full((item.scene.grid.height, item.scene.grid.width), UNLABELLED, np.uint8)
+        return LabelRaster(empty, item.scene.grid, scheme=scheme)
+    notes.extend(f"{item.entry.name}: {note}" for note in found.notes)
+    return found.raster
+
+
+def _finish(item: _Opened, labels: Labels, config: DataConfig, in_memory: bool, notes: list[str]) -> Pair:
+    """Resize, and where labels are in memory drop those on invalid pixels."""
+    scene, windows = item.scene, item.entry.windows
+    if isinstance(labels, LabelFile) and (in_memory or config.resize is not None):
+        labels = labels.load()
+    if config.resize is not None:
+        scene = _resized(scene, config.resize)
+        windows = None
+        labels = labels.resized(scene.grid)
+    if in_memory:
+        labels = _on_valid(scene, labels, notes)
+    return Pair(scene, labels, item.entry.name, item.entry.split, windows)
+
+
+def _resized(scene: Scene, resize: float | tuple[int, int]) -> Scene:
+    if isinstance(resize, tuple):
+        return scene.resized(*resize)
+    if resize <= 0:
+        raise DataError(f"data.resize must be above 0; given {resize:g}.")
+    return scene.resized(max(1, round(scene.grid.height * resize)), max(1, round(scene.grid.width * resize)))
+
+
+def _on_valid(scene: Scene, labels: Labels, notes: list[str]) -> Labels:
+    valid = np.empty((scene.grid.height, scene.grid.width), bool)
+    for strip in tiles(Window(0, 0, *valid.shape), 1024, valid.shape[1]):
+        valid[strip.slices] = scene.read(strip)[1]
+    lost = int(np.count_nonzero((labels.values != UNLABELLED) & ~valid))
+    if lost:
+        notes.append(f"{scene.name}: {lost} labelled pixels lie on pixels without data and were dropped.")
+    return labels.keep(valid) if lost else labels

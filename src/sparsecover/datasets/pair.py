@@ -1,0 +1,55 @@
+"""What a training set is made of, wherever it comes from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from sparsecover.classes import ClassScheme
+from sparsecover.config import SimulateConfig
+from sparsecover.grid import Window
+from sparsecover.labels import LabelFile, LabelRaster, simulate_labels
+from sparsecover.raster import Scene
+
+Labels = LabelRaster | LabelFile
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A scene with its labels.
+
+    ``split`` is the side (train, validation, test) that the dataset itself gives, ``windows`` the samples that a
+    published split is made of; labels outside these are already taken away.
+    """
+
+    scene: Scene
+    labels: Labels
+    name: str
+    split: str | None = None
+    windows: tuple[Window, ...] | None = None
+
+    def with_labels(self, labels: Labels) -> "Pair":
+        """The same scene with other labels."""
+        return replace(self, labels=labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Pairs with one scheme of classes, and notes on what was left out."""
+
+    pairs: list[Pair]
+    scheme: ClassScheme
+    notes: list[str] = field(default_factory=list)
+
+
+def simulate_pairs(pairs: Sequence[Pair], config: SimulateConfig) -> list[Pair]:
+    """Pairs that keep only a simulated part of their labels, the same for the same seed and names of the pairs."""
+    return [_simulate(pair, config) for pair in pairs]
+
+
+def _simulate(pair: Pair, config: SimulateConfig) -> Pair:
+    labels = pair.labels
+    if isinstance(labels, LabelFile) and config.sampler == "pixels" and config.fraction is not None:
+        return pair.with_labels(replace(labels, fraction=config.fraction, seed=config.seed, scene_id=pair.name))
+    values = simulate_labels(
+        labels.values, config.sampler, fraction=config.fraction, n=config.n, seed=config.seed, scene_id=pair.name
+    )
+    return pair.with_labels(labels.with_values(values))

@@ -1,0 +1,269 @@
+"""Which labels train, which steer, which test: whole pairs by name or scene, or parts of each by block or polygon."""
+
+import fnmatch
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsecover.classes import UNLABELLED
+from sparsecover.config import SplitConfig
+from sparsecover.datasets.layouts.base import SIDES
+from sparsecover.datasets.layouts.pairing import natural, summary
+from sparsecover.datasets.pair import Labels, Pair
+from sparsecover.errors import DataError
+from sparsecover.labels import (
+    LabelFile,
+    LabelGroups,
+    LabelRaster,
+    apart,
+    assign_groups,
+    buffer_note,
+    class_counts,
+    label_groups,
+    pixel_weights,
+)
+
+AUTO_BUFFER_PX = 64
+
+TRAIN, VALIDATION, TEST = range(3)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Pairs by side. With blocks and polygons a scene is on several sides, each time with other labels."""
+
+    train: list[Pair]
+    validation: list[Pair] = field(default_factory=list)
+    test: list[Pair] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def sides(self) -> dict[str, list[Pair]]:
+        """Pairs by the name of their side."""
+        return dict(zip(SIDES, (self.train, self.validation, self.test), strict=True))
+
+
+def split_pairs(
+    pairs: Sequence[Pair], config: SplitConfig, seed: int, num_classes: int, *, patch_px: int | None = None
+) -> Split:
+    """Divide pairs, or the labels of each, into training, validation and test.
+
+    Args:
+        config: ``pattern`` compares the first group of an expression, found in the names of pairs, with the values
+            listed for each side (wildcards are possible; an empty ``train`` means all not listed elsewhere). ``files``
+            takes lists of names, or text files of names, or else the sides that the dataset itself gives. ``scene``
+            deals out whole scenes by ``fractions``; ``block`` and ``polygon`` the labels of each scene.
+        patch_px: side of training windows, which is the automatic width of the buffer: training labels nearer than this
+            to labels of another side are left out (less where that would take most of a class).
+
+    Raises:
+        DataError: values or names that do not occur, a side without labels, labels that do not suit the kind of split.
+    """
+    if config.by in ("block", "polygon"):
+        split = _divide(pairs, config, list(config.fractions), seed, num_classes, patch_px)[0]
+    else:
+        split = _whole(pairs, _sides(pairs, config, seed, num_classes))
+    dealt = config.fractions if config.by in ("block", "polygon", "scene") else ()
+    wanted = {side for side, part in zip(SIDES, dealt, strict=False) if part > 0}
+    return _checked(split, wanted | {"train"}, num_classes)
+
+
+def split_folds(
+    pairs: Sequence[Pair], config: SplitConfig, seed: int, num_classes: int, *, patch_px: int | None = None
+) -> list[Split]:
+    """``config.folds`` splits whose validation sides are disjoint and together hold all labels but those of ``test``.
+
+    Units are values of the pattern, scenes, blocks or polygons, as ``config.by`` says. Arguments and errors are those
+    of ``split_pairs``; besides, fewer units than folds raise DataError.
+    """
+    folds = config.folds or 0
+    if folds < 2:
+        raise DataError("Cross-validation needs split.folds of at least 2.")
+    if config.by in ("block", "polygon"):
+        return _divide(pairs, config, [1 / folds] * folds, seed, num_classes, patch_px, folds=True)
+    side = _sides(pairs, config, seed, num_classes) if config.test or config.by == "files" else [TRAIN] * len(pairs)
+    rest = [pair for pair, s in zip(pairs, side, strict=True) if s != TEST]
+    test = [pair for pair, s in zip(pairs, side, strict=True) if s == TEST]
+    unit = _pattern_values(rest, config) if config.by == "pattern" else [_scene_key(pair) for pair in rest]
+    dealt = _deal(rest, unit, [1 / folds] * folds, seed, num_classes)
+    if len(set(unit)) < folds:
+        raise DataError(
+            f"{folds} folds need at least {folds} scenes (or values of the pattern); there are {len(set(unit))}."
+        )
+    splits = []
+    for fold in range(folds):
+        train = [pair for pair, d in zip(rest, dealt, strict=True) if d not in (fold, None)]
+        held = [pair for pair, d in zip(rest, dealt, strict=True) if d == fold]
+        splits.append(_checked(Split(train, held, test), {"train", "validation"}, num_classes))
+    return splits
+
+
+def _sides(pairs: Sequence[Pair], config: SplitConfig, seed: int, num_classes: int) -> list[int | None]:
+    """The side of each whole pair; None for those left out."""
+    if config.by == "scene":
+        return _deal(pairs, [_scene_key(pair) for pair in pairs], config.fractions, seed, num_classes)
+    if config.by == "pattern":
+        return _listed(_pattern_values(pairs, config), config, "values of the pattern")
+    if config.train or config.validation or config.test:
+        return _listed([pair.name for pair in pairs], config, "pairs")
+    if not any(pair.split for pair in pairs):
+        raise DataError(
+            "split.by is files, but the dataset gives no split, and split.train and split.test list no names. "
+            "List names (or text files of names), or choose by: scene, pattern, block or polygon."
+        )
+    return [SIDES.index(pair.split) if pair.split else None for pair in pairs]
+
+
+def _pattern_values(pairs: Sequence[Pair], config: SplitConfig) -> list[str | None]:
+    """The first group of the pattern in each pair's name."""
+    try:
+        expression = re.compile(config.pattern or "")
+    except re.error as error:
+        raise DataError(f"split.pattern {config.pattern!r} is not a regular expression: {error}.") from None
+    if expression.groups < 1:
+        raise DataError(f"split.pattern {config.pattern!r} has no group; put the part to compare in parentheses.")
+    matches = [expression.search(pair.name) for pair in pairs]
+    if not any(matches):
+        names = summary([pair.name for pair in pairs][:5])
+        raise DataError(f"split.pattern {config.pattern!r} is found in no name. The first names are:\n{names}")
+    return [match.group(1) if match else None for match in matches]
+
+
+def _listed(values: Sequence[str | None], config: SplitConfig, what: str) -> list[int | None]:
+    """The side on whose list each value is."""
+    lists = [_expanded(names) for names in (config.train, config.validation, config.test)]
+    present = sorted({value for value in values if value is not None}, key=natural)
+    for side, names in zip(SIDES, lists, strict=True):
+        for name in names:
+            if not any(fnmatch.fnmatchcase(value, name) for value in present):
+                raise DataError(
+                    f"split.{side} lists {name!r}, which does not occur. There are these {what}:\n{summary(present)}"
+                )
+    sides: dict[str | None, int | None] = {None: None}
+    for value in present:
+        found = [i for i, names in enumerate(lists) if any(fnmatch.fnmatchcase(value, name) for name in names)]
+        if len(found) > 1:
+            raise DataError(f"{value!r} is on two sides: {SIDES[found[0]]} and {SIDES[found[1]]}.")
+        sides[value] = found[0] if found else None if lists[TRAIN] else TRAIN
+    return [sides[value] for value in values]
+
+
+def _expanded(names: Sequence[str]) -> list[str]:
+    """Names, with text files replaced by the names in them."""
+    out: list[str] = []
+    for name in names:
+        path = Path(name)
+        out += path.read_text(encoding="utf-8").split() if path.suffix == ".txt" and path.is_file() else [name]
+    return out
+
+
+def _scene_key(pair: Pair) -> str:
+    return "\n".join(pair.scene.paths) or pair.name
+
+
+def _deal(
+    pairs: Sequence[Pair], units: Sequence[str | None], shares: Sequence[float], seed: int, num_classes: int
+) -> list[int | None]:
+    """Deal units of pairs out to sides, class by class."""
+    names = sorted({unit for unit in units if unit is not None}, key=natural)
+    counts = np.zeros((len(names), num_classes), np.int64)
+    for pair, unit in zip(pairs, units, strict=True):
+        if unit is not None:
+            counts[names.index(unit)] += pair.labels.counts(num_classes)
+    dealt = assign_groups(pixel_weights(counts), shares, seed)
+    # A unit without labels belongs to no class, and trains, if anything.
+    return [None if unit is None else max(int(dealt[names.index(unit)]), TRAIN) for unit in units]
+
+
+def _whole(pairs: Sequence[Pair], sides: Sequence[int | None]) -> Split:
+    train, validation, test = ([p for p, s in zip(pairs, sides, strict=True) if s == side] for side in range(3))
+    left = [pair.name for pair, side in zip(pairs, sides, strict=True) if side is None]
+    notes = [f"{len(left)} pairs are on no side and were left out: {', '.join(left[:5])}"] if left else []
+    return Split(train, validation, test, notes)
+
+
+def _divide(
+    pairs: Sequence[Pair],
+    config: SplitConfig,
+    shares: Sequence[float],
+    seed: int,
+    num_classes: int,
+    patch_px: int | None,
+    folds: bool = False,
+) -> list[Split]:
+    """Deal blocks or polygons of all pairs out to sides (or folds) and mask each pair's labels accordingly."""
+    labelled = [pair.with_labels(_loaded(pair.labels)) for pair in pairs]
+    labelled = [pair for pair in labelled if (pair.labels.values != UNLABELLED).any()]
+    if not labelled:
+        raise DataError("There is no labelled pixel to divide.")
+    buffer_px = (patch_px or AUTO_BUFFER_PX) if config.buffer_px == "auto" else config.buffer_px
+    groups = [_groups(pair, config, num_classes, buffer_px) for pair in labelled]
+    counts = np.concatenate([group.counts for group in groups])
+    weights = pixel_weights(counts) if config.by == "block" else (counts > 0).astype(np.float64)
+    dealt = assign_groups(weights, shares, seed)
+    sides = np.split(dealt, np.cumsum([len(group.counts) for group in groups])[:-1])
+    if not folds:
+        return [_masked(labelled, groups, sides, num_classes, buffer_px)]
+    splits = []
+    for fold in range(len(shares)):
+        held = [np.where(side == fold, VALIDATION, TRAIN) for side in sides]
+        split = _masked(labelled, groups, held, num_classes, buffer_px)
+        splits.append(_checked(split, {"train", "validation"}, num_classes))
+    return splits
+
+
+def _loaded(labels: Labels) -> LabelRaster:
+    return labels.load() if isinstance(labels, LabelFile) else labels
+
+
+def _groups(pair: Pair, config: SplitConfig, num_classes: int, buffer_px: int) -> LabelGroups:
+    block_px = None if config.block_px == "auto" else config.block_px
+    kind: Literal["block", "feature"] = "block" if config.by == "block" else "feature"
+    labels = _loaded(pair.labels)
+    return label_groups(labels, num_classes, kind=kind, link_px=buffer_px, block_px=block_px)
+
+
+def _masked(
+    pairs: Sequence[Pair],
+    groups: Sequence[LabelGroups],
+    sides: Sequence[npt.NDArray[np.intp]],
+    num_classes: int,
+    buffer_px: int,
+) -> Split:
+    """Each pair on every side where it has labels, with the others' labels (and a buffer around them) taken away."""
+    split = Split([])
+    narrowest = buffer_px
+    for pair, group, side in zip(pairs, groups, sides, strict=True):
+        labels = _loaded(pair.labels)
+        train, kept_px = apart(labels, group.where(side > TRAIN), num_classes, buffer_px)
+        narrowest = min(narrowest, kept_px) if (side > TRAIN).any() else narrowest
+        parts = [train, labels.keep(group.where(side == VALIDATION)), labels.keep(group.where(side == TEST))]
+        for members, part in zip(split.sides.values(), parts, strict=True):
+            if (part.values != UNLABELLED).any():
+                members.append(pair.with_labels(part))
+    split.notes.extend(buffer_note(buffer_px, narrowest))
+    return split
+
+
+def _checked(split: Split, wanted: set[str], num_classes: int) -> Split:
+    """Refuse sides without pairs, and note classes that are tested but never trained on."""
+    for name, members in split.sides.items():
+        if name in wanted and not members:
+            raise DataError(
+                f"The split leaves nothing for {name}. Give other fractions or lists, or divide by block, not by scene."
+            )
+    if any(isinstance(pair.labels, LabelFile) for members in split.sides.values() for pair in members):
+        return split  # counting would read every file of a set that is too large for memory
+    counts = {
+        name: class_counts([pair.labels for pair in members], num_classes) for name, members in split.sides.items()
+    }
+    for k in np.flatnonzero((counts["train"] == 0) & (counts["validation"] + counts["test"] > 0)):
+        labels = next(pair.labels for members in split.sides.values() for pair in members)
+        name = labels.scheme.names[k] if labels.scheme else str(k)
+        split.notes.append(f"The class {name} has no training label; it can never be predicted.")
+    return split

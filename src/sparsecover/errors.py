@@ -1,0 +1,80 @@
+"""One tree of errors. Each leaf also inherits the built-in that a caller would expect.
+
+SparseCoverError
+├── ConfigError      (ValueError)    a configuration that cannot be meant
+├── SceneError       (OSError)       a raster that cannot be opened or read
+├── GridError        (ValueError)    windows, sizes and coordinate systems that do not fit together
+├── LabelError       (ValueError)    labels that cannot be used
+├── ClassError       (ValueError)    classes, codes and colours
+├── DataError        (ValueError)    sets of scenes and labels, splits, plans
+├── ModelError       (ValueError)    unknown models, losses and options; wrong shapes
+├── CheckpointError  (ValueError)    files that are not, or no longer, our checkpoints
+├── TrainingError    (RuntimeError)  a training that cannot go on
+├── OutputError      (OSError)       results that cannot be written
+└── MissingPartError (ImportError)   an optional part that is not installed
+
+A message says what was given, what was expected, and what to do next.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SparseCoverError(Exception):
+    """Root of all errors that are a user's to mend; the command line ends with exit code 2."""
+
+
+class ConfigError(SparseCoverError, ValueError):
+    """A configuration that cannot be meant."""
+
+
+class SceneError(SparseCoverError, OSError):
+    """A raster that cannot be opened or read."""
+
+
+class GridError(SparseCoverError, ValueError):
+    """Windows, sizes and coordinate systems that do not fit together."""
+
+
+class LabelError(SparseCoverError, ValueError):
+    """Labels that cannot be used."""
+
+
+class ClassError(SparseCoverError, ValueError):
+    """Classes, codes and colours that cannot be used."""
+
+
+class DataError(SparseCoverError, ValueError):
+    """Sets of scenes and labels, splits and plans that cannot be used."""
+
+
+class ModelError(SparseCoverError, ValueError):
+    """Unknown models, losses or options; tensors of a wrong shape."""
+
+
+class CheckpointError(SparseCoverError, ValueError):
+    """A file that is not, or no longer, one of our checkpoints."""
+
+
+class TrainingError(SparseCoverError, RuntimeError):
+    """A training that cannot go on."""
+
+
+class OutputError(SparseCoverError, OSError):
+    """Results that cannot be written."""
+
+
+class MissingPartError(SparseCoverError, ImportError):
+    """An optional part that is not installed."""
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Return a hint such as ``Did you mean 'unet'?`` followed by all choices, for error messages.
+
+    >>> nearest("unett", ["unet", "unetpp"])
+    "Did you mean 'unet' or 'unetpp'? Choices: unet, unetpp."
+    """
+    listed = sorted(choices)
+    close = difflib.get_close_matches(name.lower(), listed, n=3, cutoff=0.6)
+    hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
+    return f"{hint}Choices: {', '.join(listed)}."

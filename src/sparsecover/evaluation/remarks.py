@@ -1,0 +1,67 @@
+"""What a reader should notice in the scores, in plain sentences."""
+
+import numpy as np
+
+from sparsecover.evaluation.assessment import Assessment
+
+FEW_PIXELS = 100
+"""Below this many pixels a share says little."""
+
+_MIXED_SHARE = 0.1
+_MOST_MIXUPS = 3
+
+
+def remarks(assessment: Assessment) -> list[str]:
+    """Sentences on classes without or with few scored pixels, on mix-ups, confidence and unmapped labels."""
+    return [*_thin(assessment), *_mixups(assessment), *_confidence(assessment), *_unmapped(assessment)]
+
+
+def _thin(assessment: Assessment) -> list[str]:
+    pixels = dict(zip(_names(assessment), assessment.confusion.sum(1).tolist(), strict=True))
+    sentences = []
+    if absent := [name for name, n in pixels.items() if n == 0]:
+        sentences.append(f"No scored pixel of {_and(absent)}: how well it is mapped is not known.")
+    if few := [f"{name} ({n})" for name, n in pixels.items() if 0 < n < FEW_PIXELS]:
+        sentences.append(f"Few scored pixels of {_and(few)}: a handful of labels decides these figures.")
+    return sentences
+
+
+def _mixups(assessment: Assessment) -> list[str]:
+    """The most frequent confusions by share of the true class, among classes with enough pixels for a share."""
+    names, pixels = _names(assessment), assessment.confusion.sum(1, keepdims=True)
+    shares = np.where(pixels >= FEW_PIXELS, assessment.confusion / np.maximum(pixels, 1), 0)
+    np.fill_diagonal(shares, 0)
+    largest = np.argsort(shares, axis=None)[::-1][:_MOST_MIXUPS]
+    cells = [np.unravel_index(i, shares.shape) for i in largest]
+    found = [(names[t], names[m], shares[t, m]) for t, m in cells if shares[t, m] >= _MIXED_SHARE]
+    return [f"{share:.0%} of the pixels of {true} are mapped as {mapped}." for true, mapped, share in found]
+
+
+def _confidence(assessment: Assessment) -> list[str]:
+    calibration = assessment.calibration
+    if calibration is None or assessment.scored_pixels < FEW_PIXELS:
+        return []
+    stated, right = calibration.mean_confidence, assessment.accuracy
+    if abs(stated - right) < 0.02:
+        verdict = "which fits"
+    else:
+        verdict = "so it is too sure of itself" if stated > right else "so it is too modest"
+    return [
+        f"The map states a confidence of {stated:.0%} on average and is right in {right:.0%}, {verdict} "
+        f"(expected calibration error {calibration.error:.3f})."
+    ]
+
+
+def _unmapped(assessment: Assessment) -> list[str]:
+    n = assessment.unmapped_pixels
+    return [f"{n:,} labelled pixels lie where the map holds no data; they are not scored."] if n else []
+
+
+def _names(assessment: Assessment) -> list[str]:
+    """Class names that can stand in a sentence: those that are only a number are called class 7."""
+    return [f"class {name}" if name.isdigit() else name for name in assessment.scheme.names]
+
+
+def _and(items: list[str], most: int = 8) -> str:
+    shown = items[:most] + ([f"{len(items) - most} more"] if len(items) > most else [])
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

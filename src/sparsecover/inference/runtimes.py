@@ -1,0 +1,122 @@
+"""What computes class probabilities of a batch of windows: torch, or ONNX Runtime where it is the faster one."""
+
+import copy
+import importlib.util
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sparsecover.errors import ConfigError, ModelError
+
+Runtime = Callable[[Tensor], Tensor]
+"""Normalised windows [N, C, h, w] float32 to probabilities [N, K, h, w] float32, on the same device."""
+
+_WORTH_TIMING_PX = 8_000_000  # smaller jobs are over in seconds
+_WORTH_PROBING_S = 30.0  # shorter ones end before ONNX Runtime has made up for its start
+_PASSES = 2
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device of a name; ``auto`` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        ConfigError: unknown, or not on this machine.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"The device {name!r} cannot be used here ({reason}). Choose auto or cpu.") from error
+    return device
+
+
+class TorchRuntime:
+    """A network in eval mode with its softmax: BatchNorm folded on a CPU, channels_last memory order.
+
+    Args:
+        network: normalised [N, C, h, w] to logits [N, K, h, w]; it is copied, not changed.
+        device: where to compute.
+        compiled: compile the network on its first batch (half a minute, for long jobs).
+    """
+
+    def __init__(self, network: nn.Module, device: torch.device, compiled: bool = False) -> None:
+        from sparsecover.models.fusing import fold_batchnorm
+
+        prepared = fold_batchnorm(network) if device.type == "cpu" else copy.deepcopy(network).eval()
+        prepared = prepared.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._forward: Callable[[Tensor], Tensor] = torch.compile(prepared) if compiled else prepared
+
+    @torch.inference_mode()
+    def __call__(self, batch: Tensor) -> Tensor:
+        """Probabilities of a normalised batch."""
+        logits = self._forward(batch.contiguous(memory_format=torch.channels_last))
+        # Channel planes are what softmax and blending walk over quickly.
+        return torch.softmax(logits.float().contiguous(), dim=1)
+
+
+class OnnxRuntime:
+    """The same network in ONNX Runtime on the CPU, for windows of one size.
+
+    Raises:
+        MissingPartError: onnx or onnxruntime is not installed.
+        ModelError: the network cannot be expressed in ONNX.
+    """
+
+    def __init__(self, network: nn.Module, bands: int, size_px: int) -> None:
+        from sparsecover.inference.exporting import start_session, to_onnx
+
+        self._session = start_session(to_onnx(network, bands, size_px), torch.get_num_threads())
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """Probabilities of a normalised batch."""
+        probabilities = self._session.run(None, {"input": np.ascontiguousarray(batch.numpy())})[0]
+        return torch.from_numpy(probabilities)
+
+
+def make_runtime(
+    name: str, network: nn.Module, device: torch.device, bands: int, size_px: int, compiled: bool
+) -> Runtime:
+    """The runtime ``torch`` or ``onnx`` for a network of so many bands and windows of so many pixels.
+
+    Raises:
+        ConfigError: ONNX Runtime asked for on another device than the CPU.
+    """
+    if name == "torch":
+        return TorchRuntime(network, device, compiled)
+    if device.type != "cpu":
+        raise ConfigError(
+            f"ONNX Runtime computes on the CPU here, not on {device}. Take --runtime torch or --device cpu."
+        )
+    return OnnxRuntime(network, bands, size_px)
+
+
+def quicker_runtime(network: nn.Module, device: torch.device, bands: int, size_px: int, windows: int) -> str:
+    """``torch`` or ``onnx``, whichever computes a window sooner here; ``torch`` where the job is short."""
+    possible = device.type == "cpu" and all(importlib.util.find_spec(part) for part in ("onnx", "onnxruntime"))
+    if not possible or windows * size_px**2 < _WORTH_TIMING_PX:
+        return "torch"
+    window = torch.zeros(1, bands, size_px, size_px)
+    with_torch = _seconds(TorchRuntime(network, device), window)
+    if with_torch * windows < _WORTH_PROBING_S:
+        return "torch"
+    try:
+        with_onnx = _seconds(OnnxRuntime(network, bands, size_px), window)
+    except ModelError:
+        return "torch"
+    return "onnx" if with_onnx < with_torch else "torch"
+
+
+def _seconds(runtime: Runtime, window: Tensor) -> float:
+    """The shortest of some passes after a first one, in which kernels are chosen."""
+    best = float("inf")
+    for attempt in range(_PASSES + 1):
+        start = time.perf_counter()
+        runtime(window)
+        best = min(best, time.perf_counter() - start) if attempt else best
+    return best

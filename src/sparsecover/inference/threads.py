@@ -1,0 +1,29 @@
+"""Work beside the network: reading before it, encoding and writing after it."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def alongside(work: Callable[[Item], Result], items: Iterable[Item], depth: int) -> Iterator[Result]:
+    """``map(work, items)`` in order, by one thread that may be ``depth`` results ahead of their use.
+
+    Items are made in the calling thread. One thread, because a raster's decoded blocks, which neighbouring windows
+    share, are kept by it, and because what is written must stay in order.
+    """
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > depth:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

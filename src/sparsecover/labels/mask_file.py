@@ -1,0 +1,239 @@
+"""One label raster as a file: codes (or colours) by window, on its own pixels or warped to a scene's."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform_bounds
+
+from sparsecover.classes import MAX_CLASSES, UNLABELLED, ClassScheme
+from sparsecover.errors import LabelError, SceneError
+from sparsecover.grid import Grid, Window, tiles
+from sparsecover.labels.arrays import Indices, Mask
+from sparsecover.labels.code_table import CodeTable, category_names, palette
+from sparsecover.labels.coding import integral, refuse_unknown
+from sparsecover.labels.features import is_vector
+from sparsecover.raster.gdal import GDAL_ERRORS, environment, handle, reason, stamp
+
+Codes = npt.NDArray[np.int64]
+
+ALWAYS_UNLABELLED = frozenset({-1, 255})
+"""Codes that mean unlabelled in every label raster, beside the file's own nodata."""
+
+_STRIP_ROWS = 512
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """A label raster, picklable and opened when read. ``grid`` is what its windows count from.
+
+    ``by_color``: codes are colours, red * 65536 + green * 256 + blue. ``snap`` first sends each channel to 0 or 255,
+    for colour masks whose values were blurred by resampling or lossy storage.
+    """
+
+    path: str
+    version: tuple[int, int]
+    grid: Grid
+    warped: bool = False
+    by_color: bool = False
+    snap: bool = False
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def open(
+        cls, path: str | Path, grid: Grid | None = None, *, by_color: bool | None = None, snap: bool = False
+    ) -> Self:
+        """Look at a file and decide how it is read on ``grid`` (default: its own).
+
+        Raises:
+            LabelError: unreadable, not a label raster, of another size without georeferencing, or beside the grid.
+        """
+        version = stamp(str(path))
+        try:
+            source = handle(str(path), version)
+            own = Grid(source.height, source.width, source.crs.to_wkt() if source.crs else None, source.transform)
+            colors = _is_color(source, path) if by_color is None else by_color
+        except SceneError as error:
+            if Path(path).exists() and is_vector(path):
+                raise LabelError(f"{path} holds vector labels; say which scene they lie on (--scene).") from error
+            raise LabelError(f"The labels cannot be read. {error}") from error
+        notes = []
+        if not colors and len(_data_bands(source)) > 1:
+            notes.append(f"{Path(path).name} holds equal bands; the first was taken.")
+        if grid is None:
+            return cls(str(path), version, own, False, colors, snap, tuple(notes))
+        warped = _must_warp(own, grid, path, notes)
+        return cls(str(path), version, grid, warped, colors, snap, tuple(notes))
+
+    def strips(self) -> Iterator[Window]:
+        """Windows that cover the grid, a few hundred rows each."""
+        return tiles(self.grid.window, _STRIP_ROWS, self.grid.width)
+
+    def codes(self, window: Window) -> tuple[Codes, Mask]:
+        """Codes int64[h, w] of a window inside the grid, and where they are known (not nodata, NaN, transparent).
+
+        Raises:
+            LabelError: unreadable pixels, or fractions.
+        """
+        try:
+            with environment():
+                values, known = self._read(window)
+        except GDAL_ERRORS as error:
+            raise LabelError(f"The labels {self.path} cannot be read ({reason(error)}). Is the file whole?") from error
+        if self.by_color:
+            return _packed(values, self.snap), known
+        if values.dtype.kind == "f":
+            known &= np.isfinite(values[0])
+            codes = integral(np.where(known, values[0], 0).astype(np.float64), f"The label raster {self.path}")
+            return codes, known
+        if values.dtype.kind not in "iu":
+            raise LabelError(f"The label raster {self.path} holds {values.dtype}; expected whole numbers.")
+        return values[0].astype(np.int64), known
+
+    def scan(self, unlabelled: Collection[int] = ()) -> CodeTable:
+        """The codes of all labelled pixels.
+
+        Raises:
+            LabelError: more than 255 different codes, as in an image taken for labels.
+        """
+        if self.by_color:
+            raise LabelError(
+                f"{self.path} holds colours rather than codes; give the classes with their colours: a CSV with the "
+                "columns code,name,color, or a QGIS .qml."
+            )
+        source = handle(self.path, self.version)
+        table = CodeTable(names=category_names(source), colors=dict(enumerate(palette(source))))
+        for window in self.strips():
+            codes, known = self.codes(window)
+            counts = pd.Series(codes[known]).value_counts(sort=False)
+            table.pixels.update({int(c): int(n) for c, n in counts.items() if c not in self._ignored(unlabelled)})
+            if len(table.pixels) > MAX_CLASSES:
+                raise LabelError(
+                    f"{self.path} holds more than {MAX_CLASSES} different codes. Is it an image rather than labels?"
+                )
+        return table
+
+    def indices(
+        self, window: Window, scheme: ClassScheme, unlabelled: Collection[int], unknown: Counter[int]
+    ) -> Indices:
+        """Class indices uint8[h, w] of a window inside the grid; codes without a class are counted in ``unknown``."""
+        codes, known = self.codes(window)
+        index = dict.fromkeys(self._ignored(unlabelled), UNLABELLED)
+        # A class that is expressly given one of these codes wins over the habit.
+        index |= {key: i for i, key in enumerate(self._keys(scheme)) if key not in unlabelled}
+        keys = np.array(sorted(index), np.int64)
+        lookup = np.array([index[int(key)] for key in keys], np.uint8)
+        position = np.minimum(np.searchsorted(keys, codes), len(keys) - 1)
+        values = lookup[position]
+        strange = known & (keys[position] != codes)
+        if strange.any():
+            counts = pd.Series(codes[strange]).value_counts(sort=False)
+            unknown.update({int(c): int(n) for c, n in counts.items()})
+        values[~known | strange] = UNLABELLED
+        return values
+
+    def refuse(self, unknown: Counter[int], scheme: ClassScheme) -> None:
+        """Raise LabelError for codes or colours that the scheme does not have."""
+        if self.by_color:
+            named = Counter({f"#{color:06X}": n for color, n in unknown.items()})
+            refuse_unknown(named, scheme, f"The colour mask {self.path}")
+        refuse_unknown(unknown, scheme, f"The label raster {self.path}")
+
+    def _read(self, window: Window) -> tuple[npt.NDArray[Any], Mask]:
+        source = handle(self.path, self.version)
+        if not self.warped:
+            return self._pixels(source, source, window)
+        grid = self.grid
+        place = {"crs": grid.crs, "transform": grid.transform, "height": grid.height, "width": grid.width}
+        alpha = ColorInterp.alpha not in source.colorinterp
+        with WarpedVRT(source, **place, resampling=Resampling.nearest, add_alpha=alpha) as warped:
+            return self._pixels(source, warped, window)
+
+    def _pixels(self, source: Any, reader: Any, window: Window) -> tuple[npt.NDArray[Any], Mask]:
+        part = ((window.row, window.row_stop), (window.col, window.col_stop))
+        bands = _data_bands(source)
+        values = reader.read(bands if self.by_color else bands[:1], window=part)
+        known = reader.read_masks(1, window=part) > 0
+        if self.by_color and len(bands) == 1:
+            values = np.array(palette(source), np.uint8)[values[0]].transpose(2, 0, 1)
+        return values, known
+
+    def _ignored(self, unlabelled: Collection[int]) -> set[int]:
+        return set(unlabelled) if self.by_color else {*ALWAYS_UNLABELLED, *unlabelled}
+
+    def _keys(self, scheme: ClassScheme) -> list[int]:
+        if not self.by_color:
+            return list(scheme.codes)
+        return [red << 16 | green << 8 | blue for red, green, blue in scheme.colors]
+
+
+def _data_bands(source: Any) -> list[int]:
+    """Band numbers without alpha."""
+    return [i for i, kind in enumerate(source.colorinterp, start=1) if kind != ColorInterp.alpha]
+
+
+def _is_color(source: Any, path: str | Path) -> bool:
+    """Whether a file is a colour mask: three bytes that are not the same band three times.
+
+    Raises:
+        LabelError: several bands that are neither colours nor the same.
+    """
+    bands = _data_bands(source)
+    if len(bands) == 1:
+        return False
+    window = Window(0, 0, source.height, source.width)
+    for strip in tiles(window, _STRIP_ROWS, source.width):
+        values = source.read(bands, window=((strip.row, strip.row_stop), (0, source.width)))
+        if (values != values[:1]).any():
+            break
+    else:
+        return False
+    if len(bands) != 3 or set(source.dtypes) != {"uint8"}:
+        raise LabelError(
+            f"{path} has {len(bands)} different bands of {source.dtypes[0]}; expected labels in one band, or a colour "
+            "mask of three bytes."
+        )
+    return True
+
+
+def _must_warp(own: Grid, grid: Grid, path: str | Path, notes: list[str]) -> bool:
+    """Whether labels on ``own`` must be warped to ``grid``; where a place is missing the sizes must agree."""
+    if own.is_georeferenced and grid.is_georeferenced:
+        if own.matches(grid) and own.same_crs(grid):
+            return False
+        _check_overlap(own, grid, path)
+        notes.append(f"{Path(path).name} lies on other pixels than the scene and was resampled by nearest neighbour.")
+        return True
+    if (own.height, own.width) != (grid.height, grid.width):
+        raise LabelError(
+            f"The labels {path} are {own.height} x {own.width} pixels (rows x columns), the scene {grid.height} x "
+            f"{grid.width}. Without georeferencing of both, the sizes must be equal."
+        )
+    if own.is_georeferenced or grid.is_georeferenced:
+        bare = "scene" if own.is_georeferenced else "labels"
+        notes.append(f"{Path(path).name}: the {bare} have no georeferencing; pixels were matched by row and column.")
+    return False
+
+
+def _check_overlap(own: Grid, grid: Grid, path: str | Path) -> None:
+    left, bottom, right, top = transform_bounds(own.crs, grid.crs, *own.bounds)
+    scene = grid.bounds
+    if left >= scene[2] or right <= scene[0] or bottom >= scene[3] or top <= scene[1]:
+        raise LabelError(
+            f"The labels {path} lie beside the scene: they span ({left:.6g}, {bottom:.6g}, {right:.6g}, {top:.6g}) "
+            f"and the scene ({', '.join(f'{v:.6g}' for v in scene)}) in the scene's coordinate system (left, bottom, "
+            "right, top). Check that they belong together."
+        )
+
+
+def _packed(values: npt.NDArray[Any], snap: bool) -> Codes:
+    red, green, blue = (np.where(values >= 128, 255, 0) if snap else values).astype(np.int64)
+    packed: Codes = red << 16 | green << 8 | blue
+    return packed

@@ -1,0 +1,74 @@
+"""Simulated partial labels: what training sees when only a part of a dense mask is given."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsecover.classes import UNLABELLED
+from sparsecover.errors import LabelError, nearest
+from sparsecover.labels.arrays import Indices
+from sparsecover.labels.samplers import SAMPLERS
+from sparsecover.labels.samplers.base import Budget, scene_key
+
+
+def simulate_labels(
+    mask: npt.NDArray[np.integer[Any]],
+    sampler: str,
+    *,
+    fraction: float | None = None,
+    n: int | None = None,
+    seed: int = 0,
+    scene_id: str = "",
+    origin: tuple[int, int] = (0, 0),
+    **options: Any,
+) -> Indices:
+    """A copy of a dense mask in which only some pixels keep their label; all others are 255.
+
+    Args:
+        mask: class indices [H, W] of any integer type; 255 and -1 are unlabelled.
+        sampler: ``pixels`` (uniform), ``per_class``, ``points``, ``scribbles`` or ``polygons``.
+        fraction: part of the labelled pixels to keep, in (0, 1].
+        n: pixels, points, strokes or polygons of each class; give this or ``fraction``. ``pixels`` takes no ``n``.
+        seed, scene_id: together they fix the labels; the same every time.
+        origin: row and column of the mask's first pixel in its scene. With ``pixels`` any window of a scene has the
+            labels that the whole scene has there; the other samplers need the whole scene.
+        options: of the sampler, such as ``min_distance_px`` of ``points``.
+
+    Returns:
+        uint8[H, W]. Its labelled pixels are the budget; with ``pixels`` their number varies by chance, with the others
+        ``fraction`` is met exactly, class by class.
+
+    Raises:
+        LabelError: an unknown sampler or option; neither or both of ``fraction`` and ``n``; values out of range.
+
+    >>> simulate_labels(np.zeros((2, 3), np.uint8), "per_class", n=6).tolist()
+    [[0, 0, 0], [0, 0, 0]]
+    """
+    if sampler not in SAMPLERS:
+        raise LabelError(f"There is no sampler {sampler!r}. {nearest(sampler, SAMPLERS)}")
+    if (fraction is None) == (n is None):
+        raise LabelError("Give either a fraction of the labelled pixels or a number n per class.")
+    if fraction is not None and not 0 < fraction <= 1:
+        raise LabelError(f"The fraction must be above 0 and at most 1; given {fraction:g}.")
+    if n is not None and n < 1:
+        raise LabelError(f"n must be at least 1; given {n}.")
+    if sampler != "pixels" and origin != (0, 0):
+        raise LabelError(f"The sampler {sampler!r} looks at the whole scene; only 'pixels' can label a window of it.")
+    budget = Budget(fraction, n, scene_key(seed, scene_id), origin)
+    return SAMPLERS[sampler](as_indices(mask), budget, **options)
+
+
+def as_indices(mask: npt.NDArray[np.integer[Any]]) -> Indices:
+    """Class indices of any integer type to uint8; -1 becomes 255.
+
+    Raises:
+        LabelError: not two-dimensional, not integers, or values that are no class index.
+    """
+    if mask.ndim != 2 or mask.dtype.kind not in "iub":
+        raise LabelError(f"Expected class indices [H, W] of an integer type; given {mask.dtype} of shape {mask.shape}.")
+    if mask.dtype == np.uint8:
+        return np.ascontiguousarray(mask)
+    if mask.size and (mask.min() < -1 or mask.max() > UNLABELLED):
+        raise LabelError(f"Class indices must lie in -1..255; given {mask.min()} to {mask.max()}.")
+    return np.where(mask == -1, UNLABELLED, mask).astype(np.uint8)

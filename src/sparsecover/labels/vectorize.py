@@ -1,0 +1,65 @@
+"""Labels as vectors: the click or the outline behind each labelled pixel, for QGIS and for other grids."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from rasterio.features import shapes
+from scipy.ndimage import label
+
+from sparsecover.classes import UNLABELLED, ClassScheme
+from sparsecover.errors import LabelError, OutputError
+from sparsecover.labels.label_raster import LabelRaster
+
+_POINTS_BELOW = 2.0  # labelled pixels for each patch of them: fewer are clicks, more are drawn shapes
+
+
+def labels_to_vectors(labels: LabelRaster, scheme: ClassScheme) -> gpd.GeoDataFrame:
+    """Points at the centres of labelled pixels, or the outlines of patches where most pixels have neighbours.
+
+    Returns:
+        Columns ``code``, ``class`` and ``geometry`` in the raster's coordinate system; burnt again on the same grid
+        they give the same labels.
+
+    Raises:
+        LabelError: no georeferencing, or no label.
+    """
+    if not labels.grid.is_georeferenced:
+        raise LabelError("Labels without georeferencing cannot be written as vectors; write a raster (.tif) instead.")
+    labelled = labels.values != UNLABELLED
+    if not labelled.any():
+        raise LabelError("There is no labelled pixel to write.")
+    if labelled.sum() < _POINTS_BELOW * label(labelled)[1]:
+        row, col = np.nonzero(labelled)
+        t = labels.grid.transform
+        x, y = t.a * (col + 0.5) + t.b * (row + 0.5) + t.c, t.d * (col + 0.5) + t.e * (row + 0.5) + t.f
+        geometry, index = shapely.points(x, y), labels.values[row, col]
+    else:
+        outlines = list(shapes(labels.values, mask=labelled, transform=labels.grid.transform))
+        geometry = shapely.from_geojson([json.dumps(outline) for outline, _ in outlines])
+        index = np.array([int(value) for _, value in outlines])
+    codes, names = np.array(scheme.codes), np.array(scheme.names, object)
+    return gpd.GeoDataFrame({"code": codes[index], "class": names[index]}, geometry=geometry, crs=labels.grid.crs)
+
+
+def write_label_vectors(labels: LabelRaster, scheme: ClassScheme, path: Path, *, overwrite: bool = False) -> None:
+    """Write ``labels_to_vectors`` as GeoPackage under a temporary name and rename it when it is whole.
+
+    Raises:
+        OutputError: another ending than .gpkg, a file that is there already, or a folder that cannot be written to.
+    """
+    if path.suffix.lower() != ".gpkg":
+        raise OutputError(f"Vector labels are written as GeoPackage; {path} does not end in .gpkg.")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already. Ask for it to be overwritten (--overwrite), or name another file.")
+    frame = labels_to_vectors(labels, scheme)
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            whole = Path(folder) / path.name
+            frame.to_file(whole, layer=path.stem)
+            whole.replace(path)
+    except (OSError, RuntimeError) as error:  # pyogrio's errors are RuntimeErrors
+        raise OutputError(f"{path} cannot be written: {error}.") from error

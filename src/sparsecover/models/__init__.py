@@ -1,0 +1,37 @@
+"""Networks by name, ours and others'; nothing here imports torch before it is used."""
+
+from typing import TYPE_CHECKING
+
+from sparsecover.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from sparsecover.models.freezing import EncoderFreezer as EncoderFreezer
+    from sparsecover.models.freezing import encoder_parameters as encoder_parameters
+    from sparsecover.models.fusing import fold_batchnorm as fold_batchnorm
+    from sparsecover.models.network import AnySize as AnySize
+    from sparsecover.models.network import SegmentationNetwork as SegmentationNetwork
+    from sparsecover.models.registry import create_model as create_model
+    from sparsecover.models.registry import list_models as list_models
+    from sparsecover.models.registry import register_model as register_model
+    from sparsecover.models.table import ModelRow as ModelRow
+    from sparsecover.models.table import model_table as model_table
+    from sparsecover.models.unet import UNet as UNet
+    from sparsecover.models.unetpp import UNetPlusPlus as UNetPlusPlus
+
+__all__, __getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "EncoderFreezer": "freezing",
+        "encoder_parameters": "freezing",
+        "fold_batchnorm": "fusing",
+        "AnySize": "network",
+        "SegmentationNetwork": "network",
+        "create_model": "registry",
+        "list_models": "registry",
+        "register_model": "registry",
+        "ModelRow": "table",
+        "model_table": "table",
+        "UNet": "unet",
+        "UNetPlusPlus": "unetpp",
+    },
+)

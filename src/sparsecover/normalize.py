@@ -1,0 +1,115 @@
+"""Band statistics and scaling, fitted once on training pixels and stored in the checkpoint. NumPy only."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsecover.errors import ConfigError, DataError, nearest
+
+KINDS = ("none", "dtype", "minmax", "percentile", "zscore")
+_SAMPLE_LIMIT = 24_000_000  # values over all bands kept for the statistics: under 200 MB, millions of pixels of RGB
+_CLIP = 4.0  # outliers (speckle, glint, saturation) are cut here, in units of the scale
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Normalizer:
+    """Per-band ``(x - offset) / scale``, cut at ``±clip`` where that is set; invalid pixels become 0."""
+
+    kind: str
+    offset: tuple[float, ...]
+    scale: tuple[float, ...]
+    clip: float | None = None
+
+    def __call__(self, values: Array, valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+        """Normalise values [C, h, w] of any real dtype with their valid mask [h, w] to float32 [C, h, w]."""
+        if values.shape[0] != len(self.offset):
+            raise DataError(f"{values.shape[0]} bands given; the statistics are of {len(self.offset)} bands.")
+        # Large offsets (dates, elevations) lose digits in float32, so they are subtracted in the wider type.
+        wide: type[np.floating[Any]] = (
+            np.float64 if values.dtype.itemsize > 4 or values.dtype in (np.uint32, np.int32) else np.float32
+        )
+        offset = np.asarray(self.offset, wide)[:, None, None]
+        out: Array = values.astype(wide)
+        np.subtract(out, offset, out=out)
+        np.multiply(out, (1.0 / np.asarray(self.scale)).astype(wide)[:, None, None], out=out)
+        if self.clip is not None:
+            np.clip(out, -self.clip, self.clip, out=out)
+        if not valid.all():
+            out[:, ~valid] = 0
+        return out.astype(np.float32, copy=False)
+
+    def select(self, bands: Iterable[int]) -> Self:
+        """The statistics of some bands, by index from 0."""
+        picked = list(bands)
+        return type(self)(
+            self.kind, tuple(self.offset[b] for b in picked), tuple(self.scale[b] for b in picked), self.clip
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"kind": self.kind, "offset": list(self.offset), "scale": list(self.scale), "clip": self.clip}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of ``as_dict``."""
+        clip = None if data["clip"] is None else float(data["clip"])
+        return cls(str(data["kind"]), tuple(map(float, data["offset"])), tuple(map(float, data["scale"])), clip)
+
+
+def fit_normalizer(
+    kind: str, samples: Iterable[tuple[Array, npt.NDArray[np.bool_]]], dtype: npt.DTypeLike, bands: int
+) -> Normalizer:
+    """Fit the statistics on valid pixels of some windows.
+
+    Args:
+        kind: ``none``, ``dtype`` (the whole range of an integer type to 0..1), ``minmax`` (to 0..1), ``percentile``
+            (1st to 99th to -1..1) or ``zscore`` (mean 0, standard deviation 1).
+        samples: pairs of values [C, h, w] and valid [h, w].
+        dtype: the type in which the scene stores its values.
+        bands: number of bands C.
+
+    Raises:
+        ConfigError: unknown kind.
+        DataError: no valid pixel, or ``dtype`` with values that are not integers.
+    """
+    if kind not in KINDS:
+        raise ConfigError(f"Unknown normalisation {kind!r}. {nearest(kind, KINDS)}")
+    if kind == "none":
+        return Normalizer(kind, (0.0,) * bands, (1.0,) * bands)
+    if kind == "dtype":
+        return _by_dtype(np.dtype(dtype), bands)
+    pixels = _valid_pixels(samples, bands)
+    if kind == "zscore":
+        offset, scale = pixels.mean(1), pixels.std(1)
+    elif kind == "minmax":
+        offset, scale = pixels.min(1), np.ptp(pixels, axis=1)
+    else:
+        low, high = np.percentile(pixels, [1, 99], axis=1)
+        offset, scale = (low + high) / 2, (high - low) / 2
+    constant = ~(scale > 0)
+    scale = np.where(constant, 1.0, scale)
+    clip = None if kind == "minmax" else _CLIP
+    return Normalizer(kind, tuple(map(float, offset)), tuple(map(float, scale)), clip)
+
+
+def _by_dtype(dtype: np.dtype[Any], bands: int) -> Normalizer:
+    if dtype.kind not in "iu":
+        raise DataError(f"normalize: dtype needs integer values; the scene holds {dtype}. Use percentile or zscore.")
+    return Normalizer("dtype", (0.0,) * bands, (float(np.iinfo(dtype).max),) * bands)
+
+
+def _valid_pixels(samples: Iterable[tuple[Array, npt.NDArray[np.bool_]]], bands: int) -> npt.NDArray[np.float64]:
+    """Valid pixels of all samples as [C, n], thinned evenly to a bounded number."""
+    parts = [values[:, valid] for values, valid in samples]
+    if any(part.shape[0] != bands for part in parts):
+        raise DataError(f"A sample has {[p.shape[0] for p in parts]} bands; expected {bands}.")
+    total = sum(part.shape[1] for part in parts)
+    if not total:
+        raise DataError("No valid pixel to take band statistics from: the training windows hold only nodata.")
+    step = max(1, -(-total * bands // _SAMPLE_LIMIT))
+    return np.concatenate([part[:, ::step] for part in parts], axis=1).astype(np.float64)

@@ -1,0 +1,37 @@
+"""Training windows: which ones, how they are read, and how they are varied. Names are imported on first use."""
+
+from typing import TYPE_CHECKING
+
+from sparsecover.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from sparsecover.patches.augment import Augmenter as Augmenter
+    from sparsecover.patches.batch import Batch as Batch
+    from sparsecover.patches.batch import collate as collate
+    from sparsecover.patches.dataset import PatchDataset as PatchDataset
+    from sparsecover.patches.plan import Labels as Labels
+    from sparsecover.patches.plan import Patch as Patch
+    from sparsecover.patches.plan import PatchPlan as PatchPlan
+    from sparsecover.patches.plan import plan_patches as plan_patches
+    from sparsecover.patches.reader import Pair as Pair
+    from sparsecover.patches.reader import PatchReader as PatchReader
+    from sparsecover.patches.reader import cache_pairs as cache_pairs
+    from sparsecover.patches.reader import check_pairs as check_pairs
+
+__all__, __getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Augmenter": "augment",
+        "Batch": "batch",
+        "collate": "batch",
+        "PatchDataset": "dataset",
+        "Labels": "plan",
+        "Patch": "plan",
+        "PatchPlan": "plan",
+        "plan_patches": "plan",
+        "Pair": "reader",
+        "PatchReader": "reader",
+        "cache_pairs": "reader",
+        "check_pairs": "reader",
+    },
+)

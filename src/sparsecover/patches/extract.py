@@ -1,0 +1,224 @@
+"""Patches on disk: georeferenced files in folders by side, with a manifest, continued where a run was stopped."""
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from sparsecover.classes import ClassScheme
+from sparsecover.datasets import Dataset, Pair
+from sparsecover.errors import DataError, OutputError, SceneError
+from sparsecover.grid import Grid
+from sparsecover.labels import LabelsElsewhere
+from sparsecover.patches.extract_plan import SIDES, ExtractOptions, PlannedPatch, assign_sides, plan_pair
+from sparsecover.raster import MapWriter, Scene
+
+MANIFEST = "manifest.csv"
+CLASSES = "classes.csv"
+
+_JOURNAL = ".extract.jsonl"
+_LABEL_NODATA = 255
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class Extraction:
+    """What was written, left out, and what failed."""
+
+    folder: Path
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def extract_patches(
+    dataset: Dataset,
+    out: Path,
+    options: ExtractOptions,
+    grids: Sequence[Path | None] = (),
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Extraction:
+    """Write patches as GeoTIFF into ``out/Patch/{train,validation,test}/{images,labels}`` with a manifest.
+
+    Args:
+        dataset: scenes with labels.
+        grids: for each pair a vector file whose cells each give one patch around their centre, or None for a regular
+            grid from the first pixel on; default: regular grids.
+        overwrite: replace earlier patches. Without it, patches of the same data and options are continued.
+
+    Returns:
+        Rows of the manifest, reasons for windows left out with their numbers, and files that failed.
+
+    Raises:
+        DataError: no patch is left, or a side that should have some is empty; OutputError: the folder holds patches of
+            other options, or cannot be written.
+    """
+    result = Extraction(out / "Patch", notes=list(dataset.notes))
+    planned: list[PlannedPatch] = []
+    for number, pair in enumerate(dataset.pairs):
+        try:
+            planned += plan_pair(
+                number, pair, dataset.scheme, options, grids[number] if grids else None, result.skipped
+            )
+        except (SceneError, LabelsElsewhere) as error:
+            result.failures.append(f"{pair.name}: {error}")
+    if not planned:
+        raise DataError(f"No patch is left: {_reasons(result)}. Check the patch size and the limits.")
+    sides = assign_sides(planned, options, result.skipped, result.notes)
+    done = _begin(result.folder, dataset, options, sides, overwrite)
+    for index, (patch, side) in enumerate(zip(planned, sides, strict=True)):
+        pair = dataset.pairs[patch.pair]
+        name = f"{_file_name(pair.name)}_{patch.window.row}_{patch.window.col}"
+        if side >= 0:
+            row = done.get(name) or _write(pair, patch, name, side, dataset.scheme, result.folder)
+            result.rows.append(row)
+        if progress is not None:
+            progress(index + 1, len(planned))
+    _finish(result, dataset.scheme)
+    return result
+
+
+def _begin(
+    folder: Path, dataset: Dataset, options: ExtractOptions, sides: Sequence[int], overwrite: bool
+) -> dict[str, dict[str, Any]]:
+    """Make the folders and return the rows of patches that an interrupted run has written."""
+    settings = {
+        "options": dataclasses.asdict(options),
+        "sources": [list(pair.scene.paths) for pair in dataset.pairs],
+        "classes": dataset.scheme.as_dicts(),
+        "sides": hashlib.sha256(bytes(s + 1 for s in sides)).hexdigest(),
+    }
+    header = json.dumps(settings, sort_keys=True)
+    journal = folder / _JOURNAL
+    if folder.exists() and any(folder.iterdir()) and overwrite:
+        shutil.rmtree(folder)
+    rows: dict[str, dict[str, Any]] = {}
+    if journal.is_file():
+        first, *lines = journal.read_text(encoding="utf-8").splitlines() or [""]
+        if first != header:
+            raise OutputError(
+                f"{folder} holds patches of other data or options. Name another folder, or overwrite them."
+            )
+        rows = {row["name"]: row for row in map(_parsed, lines) if row}
+    elif folder.exists() and any(folder.iterdir()):
+        raise OutputError(
+            f"{folder} is not empty and holds no patches to continue. Name another folder, or overwrite it."
+        )
+    try:
+        for side in {side for side in sides if side >= 0}:
+            for kind in ("images", "labels"):
+                (folder / SIDES[side] / kind).mkdir(parents=True, exist_ok=True)
+        if not rows:
+            journal.write_text(header + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror}.") from error
+    return rows
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """A row of the journal; None for a line that was cut off."""
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _write(pair: Pair, patch: PlannedPatch, name: str, side: int, scheme: ClassScheme, folder: Path) -> dict[str, Any]:
+    """Write image and labels of one patch, and its row into the journal."""
+    grid = pair.scene.grid.crop(patch.window)
+    values, valid = pair.scene.read(patch.window)
+    nodata = _nodata(pair.scene, bool(valid.all()))
+    if nodata is not None:
+        values[:, ~valid] = nodata
+    labels = pair.labels.read(patch.window)
+    labels[~valid] = _LABEL_NODATA
+    image_path = folder / SIDES[side] / "images" / f"{name}.tif"
+    label_path = folder / SIDES[side] / "labels" / f"{name}.tif"
+    names = [band.name for band in pair.scene.bands]
+    _write_raster(image_path, grid, values, nodata, names)
+    _write_raster(label_path, grid, scheme.encode(labels)[None], _LABEL_NODATA, None)
+    row = {
+        "name": name,
+        "split": SIDES[side],
+        "source": ";".join(pair.scene.paths),
+        "row": patch.window.row,
+        "col": patch.window.col,
+        "size_px": patch.window.height,
+        "nodata_share": round(patch.nodata, 4),
+        **{f"pixels_{c.name}": n for c, n in zip(scheme.classes, patch.counts, strict=True)},
+        "image_sha256": _digest(image_path),
+        "labels_sha256": _digest(label_path),
+    }
+    with (folder / _JOURNAL).open("a", encoding="utf-8") as journal:
+        journal.write(json.dumps(row) + "\n")
+    return row
+
+
+def _write_raster(
+    path: Path, grid: Grid, values: npt.NDArray[Any], nodata: float | None, names: list[str] | None
+) -> None:
+    with MapWriter(
+        path, grid, dtype=str(values.dtype), count=len(values), nodata=nodata, band_names=names, overwrite=True
+    ) as writer:
+        writer.write(grid.window, values)
+
+
+def _nodata(scene: Scene, whole: bool) -> float | None:
+    """The value that marks invalid pixels in a patch: the scene's own, NaN in floats, else 0 where it is needed."""
+    declared = {band.nodata for band in scene.bands}
+    if len(declared) == 1 and None not in declared:
+        return declared.pop()
+    if scene.dtype.kind == "f":
+        return float("nan")
+    return None if whole else 0.0
+
+
+def _finish(result: Extraction, scheme: ClassScheme) -> None:
+    """Manifest and class table, each whole or not there; the journal stays, so that the same call does nothing."""
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(result.rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(result.rows)
+    classes = io.StringIO()
+    rows = csv.writer(classes, lineterminator="\n")
+    rows.writerow(("code", "name", "color"))
+    rows.writerows(
+        (code, name, "#{:02X}{:02X}{:02X}".format(*color))
+        for code, name, color in zip(scheme.map_codes, scheme.map_names, scheme.colors, strict=True)
+    )
+    for name, text in ((MANIFEST, table.getvalue()), (CLASSES, classes.getvalue())):
+        temporary = result.folder / f".{name}.{os.getpid()}.tmp"
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(result.folder / name)
+        except OSError as error:
+            raise OutputError(f"{result.folder / name} cannot be written: {error.strerror}.") from error
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _file_name(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+
+
+def _reasons(result: Extraction) -> str:
+    counted = [f"{number} {reason}" for reason, number in result.skipped.items()]
+    return "; ".join([*counted, *result.failures]) or "the scenes are smaller than a patch"

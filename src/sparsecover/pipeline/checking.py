@@ -1,0 +1,78 @@
+"""``check``: the findings on what a user is about to train on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sparsecover.checks import Finding, check_labels, check_leakage, check_scene
+from sparsecover.config import Config
+from sparsecover.datasets import open_dataset, split_pairs
+from sparsecover.errors import SparseCoverError
+from sparsecover.pipeline.inputs import LabelOptions, Pair, count_labels, open_inputs
+
+_SCENES_LOOKED_AT = 50
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """Findings, the table of labels, and notes on how they were read."""
+
+    findings: tuple[Finding, ...]
+    table: list[dict[str, Any]]
+    notes: tuple[str, ...]
+
+
+def check_inputs(
+    scenes: Sequence[str | Path], labels: Sequence[str | Path], *, stack: bool = False, **label_options: Any
+) -> CheckResult:
+    """Check scenes and labels as `make_map` would take them."""
+    try:
+        inputs = open_inputs(scenes, labels, LabelOptions(**label_options), stack=stack)
+    except SparseCoverError as error:
+        return CheckResult((Finding("error", str(error)),), [], ())
+    findings = [finding for scene in inputs.scenes for finding in check_scene(scene)]
+    findings += check_labels(inputs.counts, inputs.scheme, inputs.pixels)
+    return CheckResult(tuple(findings), inputs.table, tuple(inputs.notes))
+
+
+def check_config(path: Path, settings: Sequence[str] = ()) -> CheckResult:
+    """Check the data, labels and split of a configuration."""
+    config = Config.from_yaml(path, settings)
+    dataset = open_dataset(config.data, config.classes)
+    split = split_pairs(dataset.pairs, config.split, config.seed, len(dataset.scheme))
+    sides = {name: [(p.scene, p.labels) for p in getattr(split, name)] for name in ("train", "validation", "test")}
+    names, classes = dataset.scheme.names, len(dataset.scheme)
+    findings = [f for pair in dataset.pairs[:_SCENES_LOOKED_AT] for f in check_scene(pair.scene)]
+    counts = count_labels([(pair.scene, pair.labels) for pair in dataset.pairs], classes)
+    findings += check_labels(counts, dataset.scheme, sum(p.scene.grid.window.size for p in dataset.pairs))
+    findings += _absent(sides, names)
+    findings += check_leakage({name: pairs for name, pairs in sides.items() if pairs})
+    table = [
+        {"code": land.code, "name": land.name, "pixels": int(count)}
+        for land, count in zip(dataset.scheme.classes, counts, strict=True)
+    ]
+    return CheckResult(_merged(findings), table, (*dataset.notes, *split.notes))
+
+
+def _absent(sides: dict[str, list[Pair]], names: Sequence[str]) -> list[Finding]:
+    """A class that one side of the split lacks."""
+    findings = []
+    for side, pairs in sides.items():
+        if not pairs:
+            continue
+        counts = count_labels(pairs, len(names))
+        absent = [name for name, count in zip(names, counts, strict=True) if not count]
+        if absent:
+            findings.append(
+                Finding("warning", f"The {side} side has no label of {', '.join(absent)}.", "Split in another way.")
+            )
+    return findings
+
+
+def _merged(findings: Sequence[Finding], limit: int = 20) -> tuple[Finding, ...]:
+    """Without repeats, and not more than a screen of them."""
+    unique = list(dict.fromkeys(findings))
+    if len(unique) > limit:
+        unique = [*unique[:limit], Finding("note", f"{len(unique) - limit} more findings of these kinds.")]
+    return tuple(unique)

@@ -1,0 +1,56 @@
+"""Which labels train and which score a map: whole groups of labels, never single pixels of one."""
+
+from dataclasses import dataclass
+
+from sparsecover.labels import hold_out, k_folds
+from sparsecover.pipeline.inputs import BurntPair, Inputs
+
+SHARE = 0.25
+BUFFER_PX = (
+    16  # training labels this close to a held-out one are left out; wider buffers cost more labels than a click has
+)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Label groups for training and for scoring.
+
+    Attributes:
+        folds: pairs (train, held out); one, or one a fold.
+        notes: what had to be done, in plain words.
+        optimistic: whether held-out labels lie so close to training labels that scores are too good.
+    """
+
+    folds: tuple[tuple[tuple[BurntPair, ...], tuple[BurntPair, ...]], ...]
+    notes: tuple[str, ...]
+    optimistic: bool
+
+    @property
+    def train(self) -> tuple[BurntPair, ...]:
+        """Training labels of the first fold."""
+        return self.folds[0][0]
+
+    @property
+    def held(self) -> tuple[BurntPair, ...]:
+        """Held-out labels of the first fold."""
+        return self.folds[0][1]
+
+
+def split_labels(inputs: Inputs, folds: int | None, seed: int) -> Split:
+    """Hold out a quarter of the label groups of each scene, or cut them into folds."""
+    classes = len(inputs.scheme)
+    by_scene = [
+        k_folds(labels, classes, folds, seed, BUFFER_PX)
+        if folds
+        else [hold_out(labels, classes, SHARE, seed, BUFFER_PX)]
+        for _, labels in inputs.pairs
+    ]
+    scenes = [scene for scene, _ in inputs.pairs]
+    cut = []
+    notes: list[str] = []
+    for fold in zip(*by_scene, strict=True):
+        train = tuple((scene, part[0]) for scene, part in zip(scenes, fold, strict=True))
+        held = tuple((scene, part[1]) for scene, part in zip(scenes, fold, strict=True))
+        cut.append((train, held))
+        notes += [note for part in fold for note in part[2]]
+    return Split(tuple(cut), tuple(dict.fromkeys(notes)), any("optimistic" in note for note in notes))

@@ -1,0 +1,266 @@
+"""The main job: scenes and a few labels in; maps, confidence, an honest accuracy and a report out."""
+
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sparsecover.checkpoint import Checkpoint, save_checkpoint
+from sparsecover.checks import Finding, check_labels, check_scene
+from sparsecover.classes import ClassScheme
+from sparsecover.config import Config
+from sparsecover.errors import DataError
+from sparsecover.evaluation import Accumulator, Assessment
+from sparsecover.inference import MapProduct, predict
+from sparsecover.pipeline.files import prepare_folder, unique_names, write_text
+from sparsecover.pipeline.holding_out import Split, split_labels
+from sparsecover.pipeline.inputs import Inputs, LabelOptions, Pair, open_inputs
+from sparsecover.pipeline.predicting import listen_to_prediction
+from sparsecover.pipeline.recipe import choose_recipe
+from sparsecover.pipeline.reporting import map_report
+from sparsecover.pipeline.scoring import budget, gather_scores, score_checkpoint
+from sparsecover.progress import Reporter, Silent
+from sparsecover.training import fit, resolve_device
+
+BASELINE = "random-forest"
+
+
+@dataclass(frozen=True)
+class MapResult:
+    """What `make_map` made.
+
+    Attributes:
+        out: the folder with all files.
+        products: one map a scene, in their order.
+        checkpoint: the network that made them.
+        assessment: scores on held-out labels.
+        baseline: scores of a pixel-wise random forest on the same labels; None where it was not asked for.
+        findings: what the checks saw.
+        notes: what happened to labels and split, in plain words.
+        optimistic: whether the held-out labels lie so close to the training labels that scores are too good.
+        config: the resolved configuration.
+        reasons: why it is what it is.
+        inputs: scenes and labels.
+        training: the labels that the network was trained on.
+        seconds: time by stage.
+    """
+
+    out: Path
+    products: tuple[MapProduct, ...]
+    checkpoint: Checkpoint
+    assessment: Assessment
+    baseline: Assessment | None
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+    optimistic: bool
+    config: Config
+    reasons: tuple[str, ...]
+    inputs: Inputs
+    training: tuple[Pair, ...]
+    seconds: dict[str, float]
+
+
+def make_map(
+    scenes: Sequence[str | Path] | str | Path,
+    labels: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path,
+    field: str | None = None,
+    unlabelled: Sequence[int] = (),
+    classes: str | Path | None = None,
+    background: str | None = None,
+    labelled_area: str | Path | None = None,
+    width_m: float | None = None,
+    radius_m: float | None = None,
+    conflict: str = "unlabelled",
+    stack: bool = False,
+    bands: Sequence[int] | None = None,
+    mask: str | Path | None = None,
+    resolution: float | None = None,
+    model: str | None = None,
+    quick: bool = False,
+    folds: int | None = None,
+    minutes: float | None = None,
+    settings: Sequence[str] = (),
+    seed: int = 0,
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    baseline: bool = True,
+    reporter: Reporter | None = None,
+) -> MapResult:
+    """Map scenes from a few labels; the same as ``sparsecover map``.
+
+    Args:
+        scenes: raster files; with ``stack`` they are the bands of one scene.
+        labels: vector file or label raster for all scenes, or one for each.
+        out: folder for the results.
+        field, unlabelled, classes, background, labelled_area, width_m, radius_m, conflict: see `LabelOptions`.
+        bands: band numbers from 1.
+        mask: raster that is not 0 where a scene is to be taken as no data.
+        resolution: pixel size in metres to work at; the maps come in the scenes' own grids.
+        model: network by name; default: chosen by the recipe.
+        quick: a random forest on multi-scale features instead of a network.
+        folds: score by cross-validation over the label groups, then fit on all labels.
+        minutes: time for the training.
+        settings: configuration values ``dotted.key=value``.
+        resume: go on where a stopped run left off.
+        overwrite: replace earlier results in ``out``.
+        baseline: also score a pixel-wise random forest on the same labels.
+
+    Returns:
+        The files, scores and notes.
+
+    Raises:
+        SparseCoverError: inputs that cannot be used, with what to do; nothing is written then.
+    """
+    reporter = reporter or Silent()
+    clock = _Clock()
+    options = LabelOptions(
+        field, tuple(unlabelled), None if classes is None else Path(classes), background, labelled_area, width_m,
+        radius_m, conflict,  # type: ignore[arg-type]
+    )  # fmt: skip
+    paths = [scenes] if isinstance(scenes, (str, Path)) else list(scenes)
+    reporter.stage("Reading scenes and labels")
+    inputs = open_inputs(paths, labels, options, stack=stack, bands=bands, mask=mask, resolution=resolution)
+    findings = _checked(inputs)
+    split = split_labels(inputs, folds, seed)
+    config, reasons = choose_recipe(
+        inputs.counts, gpu=resolve_device(device) != "cpu", model=model, quick=quick, minutes=minutes, seed=seed,
+        settings=settings,
+    )  # fmt: skip
+    job = _Job(prepare_folder(Path(out), "map.tif", resume, overwrite), inputs, config, device, resume, reporter)
+    for text in (*inputs.notes, *split.notes, *(str(f) for f in findings if f.severity == "warning")):
+        reporter.note(text)
+    clock.lap("reading")
+
+    if folds:
+        held_out = job.cross_validated(split)
+        checkpoint = job.fit(inputs.pairs, job.out)
+        clock.lap("training and scoring")
+    else:
+        checkpoint = job.fit(split.train, job.out)
+        clock.lap("training")
+        reporter.stage("Scoring held-out labels")
+        held_out = score_checkpoint(checkpoint, split.held, device=device, train=split.train)
+        clock.lap("scoring")
+    forest = job.baseline(split) if baseline and config.model.name != BASELINE and not folds else None
+    clock.lap("baseline")
+    products = job.predict(checkpoint, overwrite or resume)
+    clock.lap("mapping")
+
+    result = MapResult(
+        job.out, products, checkpoint, held_out, forest, tuple(findings), (*inputs.notes, *split.notes),
+        split.optimistic, config, tuple(reasons), inputs, inputs.pairs if folds else split.train, clock.seconds,
+    )  # fmt: skip
+    _write(result, split)
+    return result
+
+
+def _checked(inputs: Inputs) -> list[Finding]:
+    """Findings on scenes and labels; one that makes training senseless is raised."""
+    findings = [finding for scene, _ in inputs.pairs for finding in check_scene(scene)]
+    findings += check_labels(inputs.counts, inputs.scheme, inputs.pixels)
+    errors = [str(finding) for finding in findings if finding.severity == "error"]
+    if errors:
+        raise DataError("\n".join(errors))
+    return findings
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What all steps of one run share."""
+
+    out: Path
+    inputs: Inputs
+    config: Config
+    device: str
+    resume: bool
+    reporter: Reporter
+
+    def fit(self, pairs: Sequence[Pair], out: Path) -> Checkpoint:
+        """Train on some labels; the network is the one of the last step, so that no label steers unseen."""
+        self.reporter.stage("Training")
+        config = self.config
+        return fit(
+            pairs,
+            config,
+            out,
+            scheme=self.inputs.scheme,
+            device=self.device,
+            resume=self.resume,
+            reporter=self.reporter,
+        )
+
+    def cross_validated(self, split: Split) -> Assessment:
+        """Train without each fold in turn and score it; all scores in one confusion matrix."""
+        gathered = Accumulator(self.inputs.scheme)
+        for number, (train, held) in enumerate(split.folds, start=1):
+            checkpoint = self.fit(train, self.out / "folds" / str(number))
+            self.reporter.stage(f"Scoring fold {number} of {len(split.folds)}")
+            gather_scores(gathered, checkpoint, held, device=self.device)
+        sides = {"train": self.inputs.pairs, "held_out": [pair for _, held in split.folds for pair in held]}
+        return gathered.assessment(budget(len(self.inputs.scheme), sides))
+
+    def baseline(self, split: Split) -> Assessment:
+        """A pixel-wise random forest on the same labels, scored on the same held-out labels."""
+        self.reporter.stage("Baseline: random forest on pixels")
+        with tempfile.TemporaryDirectory(dir=self.out, prefix=".baseline.") as folder:
+            forest = fit_baseline(split.train, self.inputs.scheme, self.config, Path(folder))
+        return score_checkpoint(forest, split.held, device="cpu", train=split.train)
+
+    def predict(self, checkpoint: Checkpoint, overwrite: bool) -> tuple[MapProduct, ...]:
+        """Map every scene; several scenes get a folder each."""
+        listener = listen_to_prediction(self.reporter)
+        return tuple(
+            predict(
+                scene, checkpoint, folder / "map.tif", confidence=folder / "confidence.tif", device=self.device,
+                resume=self.resume, overwrite=overwrite, reporter=listener,
+            )
+            for scene, folder in zip(self.inputs.to_map, self.folders(), strict=True)
+        )  # fmt: skip
+
+    def folders(self) -> list[Path]:
+        """The folder of each scene's map: the job's own for one scene, else one by name; equal names are numbered."""
+        if len(self.inputs.scenes) == 1:
+            return [self.out]
+        folders = [self.out / name for name in unique_names([scene.name for scene in self.inputs.scenes])]
+        for folder in folders:
+            folder.mkdir(exist_ok=True)
+        return folders
+
+
+def fit_baseline(pairs: Sequence[Pair], scheme: ClassScheme, config: Config, folder: Path) -> Checkpoint:
+    """A pixel-wise random forest on some labels, normalised as the network is."""
+    values = {"model": {"name": BASELINE}, "normalize": config.normalize, "seed": config.seed}
+    return fit(pairs, Config.from_dict(values), folder, scheme=scheme, device="cpu")
+
+
+def _write(result: MapResult, split: Split) -> None:
+    """Model, scores, configuration and report; the maps are there already."""
+    out, assessment = result.out, result.assessment
+    metrics = assessment.as_dict() | {
+        "optimistic": split.optimistic,
+        "baseline": None if result.baseline is None else {"model": BASELINE, **result.baseline.as_dict()},
+        "maps": {str(product.map.relative_to(out)): product.statistics for product in result.products},
+        "seconds": result.seconds,
+    }
+    save_checkpoint(out / "model.safetensors", replace(result.checkpoint, metrics=metrics))
+    write_text(out / "metrics.json", json.dumps(metrics, indent=2))
+    write_text(out / "config.yaml", result.config.to_yaml())
+    write_text(out / "report.html", map_report(result, split))
+
+
+class _Clock:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, stage: str) -> None:
+        """The time since the last lap belongs to this stage."""
+        now = time.monotonic()
+        self.seconds[stage], self._last = now - self._last, now

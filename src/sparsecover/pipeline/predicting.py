@@ -1,0 +1,107 @@
+"""Prediction of files: which scenes, where their maps go, and what happens when one of many fails."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sparsecover.errors import OutputError, SceneError, SparseCoverError
+from sparsecover.inference import MapProduct, Progress, predict, predict_many
+from sparsecover.pipeline.files import unique_names
+from sparsecover.progress import Reporter, Silent
+from sparsecover.raster import open_scene
+
+SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".png", ".jpg", ".jpeg")
+
+
+@dataclass
+class PredictedBatch:
+    """Maps made, and what went wrong with the others."""
+
+    products: list[MapProduct] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def predict_files(
+    scenes: Sequence[str | Path],
+    models: Sequence[str | Path],
+    out: str | Path,
+    *,
+    stack: bool = False,
+    reporter: Reporter | None = None,
+    **options: Any,
+) -> PredictedBatch:
+    """Map raster files; a file that fails does not keep the others from being mapped.
+
+    Args:
+        scenes: files, folders (their rasters) or patterns with ``*``; with ``stack`` the bands of one scene.
+        models: checkpoints; several are averaged.
+        out: NAME.tif for one scene, else a folder.
+        options: of ``predict``.
+
+    Raises:
+        SparseCoverError: what concerns all scenes; with one scene also what concerns it.
+    """
+    listener = listen_to_prediction(reporter or Silent())
+    networks = list(models) if len(models) > 1 else models[0]
+    if stack:
+        scene = open_scene([str(scene) for scene in scenes])
+        return PredictedBatch([predict(scene, networks, out, reporter=listener, **options)])
+    paths = expand(scenes)
+    if len(paths) == 1 and Path(out).suffix.lower() in (".tif", ".tiff"):
+        return PredictedBatch([predict(open_scene(paths[0]), networks, out, reporter=listener, **options)])
+    batch = PredictedBatch()
+    targets = [
+        (partial(open_scene, path), target) for path, target in zip(paths, _targets(paths, Path(out)), strict=True)
+    ]
+    for path, made in zip(paths, predict_many(targets, networks, reporter=listener, **options), strict=True):
+        if isinstance(made, SparseCoverError):
+            batch.failures[path] = str(made)
+        else:
+            batch.products.append(made)
+    return batch
+
+
+def listen_to_prediction(reporter: Reporter) -> Callable[[Progress], None]:
+    """Pass a prediction's progress on; a new scene is a new stage."""
+    current: list[str] = []
+
+    def listen(progress: Progress) -> None:
+        if current != [progress.scene]:
+            current[:] = [progress.scene]
+            reporter.stage(f"Mapping {progress.scene}")
+        reporter.progress(progress.done_px / 1e6, progress.total_px / 1e6, mpix_per_s=progress.mpix_per_s)
+
+    return listen
+
+
+def expand(scenes: Sequence[str | Path]) -> list[str]:
+    """Folders to their rasters, patterns to the files that match; other paths stay as they are.
+
+    Raises:
+        SceneError: a folder without rasters or a pattern without matches.
+    """
+    paths: list[str] = []
+    for scene in map(str, scenes):
+        found = [scene]
+        if Path(scene).is_dir():
+            found = sorted(str(file) for file in Path(scene).iterdir() if file.suffix.lower() in SUFFIXES)
+        elif any(sign in scene for sign in "*?[") and not Path(scene).exists():
+            base = Path(scene).anchor or "."
+            found = sorted(str(file) for file in Path(base).glob(str(Path(scene).relative_to(Path(scene).anchor))))
+        if not found:
+            raise SceneError(f"{scene} holds no rasters ({', '.join(SUFFIXES)}); give files, a folder or a pattern.")
+        paths += found
+    return paths
+
+
+def _targets(paths: Sequence[str], folder: Path) -> list[Path]:
+    """STEM_map.tif for each scene in a folder, which is made."""
+    if folder.suffix.lower() in (".tif", ".tiff"):
+        raise OutputError(f"{len(paths)} scenes were given, so --out must be a folder; {folder} looks like a file.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder {folder} cannot be made: {error.strerror}.") from error
+    return [folder / f"{name}_map.tif" for name in unique_names([Path(path).stem for path in paths])]

@@ -1,0 +1,106 @@
+"""The report of a map: what `make_map` knows, put into the report's terms."""
+
+import csv
+import shlex
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sparsecover.evaluation import Comparison, ReportContent, SceneView, render_report, scene_view
+from sparsecover.inference import MapProduct
+from sparsecover.labels import LabelRaster
+from sparsecover.pipeline.holding_out import Split
+from sparsecover.raster import Scene, open_scene
+
+if TYPE_CHECKING:
+    from sparsecover.pipeline.make_map import MapResult
+
+_MOST_VIEWS = 8
+
+
+def map_report(result: "MapResult", split: Split) -> str:
+    """The report as HTML text."""
+    counts = np.array([[row["pixels"] for row in product.statistics["classes"]] for product in result.products])
+    areas = [row.get("area_ha") for product in result.products for row in product.statistics["classes"]]
+    hectares = None
+    if all(area is not None for area in areas):
+        hectares = np.array(areas, np.float64).reshape(counts.shape).sum(0)
+    model = result.checkpoint.model_spec.name
+    others = (
+        []
+        if result.baseline is None
+        else [Comparison("random forest on pixels", "the same held-out labels", result.baseline)]
+    )
+    return render_report(
+        ReportContent(
+            title=f"Land cover of {', '.join(scene.name for scene in result.inputs.scenes[:3])}",
+            assessment=result.assessment,
+            views=_views(result, split),
+            mapped_pixels=counts.sum(0),
+            area_ha=hectares,
+            measured_on=_measured_on(result, split),
+            optimistic=_why_optimistic(split),
+            scene_pixels=result.inputs.pixels,
+            views_left_out=max(0, len(result.products) - _MOST_VIEWS),
+            history=_history(result.out / "history.csv"),
+            comparisons=[Comparison(f"{model} (the map)", "held-out labels", result.assessment), *others]
+            if others
+            else [],
+            warnings=[str(f) for f in result.findings if f.severity == "warning"],
+            notes=[*result.notes, *(str(f) for f in result.findings if f.severity == "note")],
+            reasons=result.reasons,
+            seconds=result.seconds,
+            config_yaml=result.config.to_yaml(),
+            versions=result.checkpoint.versions,
+            command=_command(),
+            created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        )
+    )
+
+
+def _measured_on(result: "MapResult", split: Split) -> str:
+    pixels = result.assessment.labelled_pixels.get("held_out", 0)
+    if len(split.folds) > 1:
+        return f"all {pixels:,} labelled pixels, each by a network trained without its fold ({len(split.folds)} folds)"
+    return f"{pixels:,} held-out labelled pixels in {result.assessment.groups} groups that did not train"
+
+
+def _why_optimistic(split: Split) -> str | None:
+    if not split.optimistic:
+        return None
+    return "Some held-out labels lie so close to training labels that the network has seen their surroundings."
+
+
+def _views(result: "MapResult", split: Split) -> list[SceneView]:
+    train = {id(scene): labels for scene, labels in split.train}
+    held = {id(scene): labels for scene, labels in split.held}
+    pairs = zip(result.inputs.scenes, result.products, strict=True)
+    return [
+        _view(scene, product, train.get(id(scene)), held.get(id(scene)), result)
+        for scene, product in list(pairs)[:_MOST_VIEWS]
+    ]
+
+
+def _view(
+    scene: Scene, product: MapProduct, train: LabelRaster | None, held: LabelRaster | None, result: "MapResult"
+) -> SceneView:
+    confidence = None if product.confidence is None else open_scene(product.confidence)
+    return scene_view(
+        scene, open_scene(product.map), result.inputs.scheme, confidence=confidence, training=train, held_out=held
+    )
+
+
+def _command() -> str:
+    """The command line as it was given, where there was one."""
+    return shlex.join(["sparsecover", *sys.argv[1:]]) if Path(sys.argv[0]).stem == "sparsecover" else ""
+
+
+def _history(path: Path) -> list[dict[str, str]]:
+    """The rows of history.csv; a forest has none."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,20 @@
+"""Rasters: file names come in and go out here, and nowhere else."""
+
+from sparsecover.raster.empty_bands import drop_empty_bands
+from sparsecover.raster.file import Georeference
+from sparsecover.raster.gdal import available_formats
+from sparsecover.raster.scene import Scene, open_scene
+from sparsecover.raster.source import Band
+from sparsecover.raster.style import write_qml
+from sparsecover.raster.writer import MapWriter
+
+__all__ = [
+    "Band",
+    "Georeference",
+    "MapWriter",
+    "Scene",
+    "available_formats",
+    "drop_empty_bands",
+    "open_scene",
+    "write_qml",
+]

@@ -1,0 +1,133 @@
+"""How GDAL is called: its settings, open handles by thread and process, and what went wrong in plain words."""
+
+import os
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import rasterio
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+from sparsecover.errors import SceneError
+
+GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+
+# GDAL would take 5% of the machine's memory for its block cache, which on a large server is more than a map needs in
+# all. This holds a row of 512-pixel blocks of a scene 80,000 pixels wide with three bands.
+CACHE_BYTES = 128 * 2**20
+MAX_HANDLES = 32  # a set may hold thousands of patches; a process may hold 1024 open files
+
+_EXPECTED = "Expected a raster that GDAL reads: GeoTIFF, COG, VRT, JPEG 2000, PNG, JPEG."
+_BROKEN = "If it should be one, it is truncated or corrupt: copy or download it again."
+
+_local = threading.local()
+_filters = threading.RLock()
+
+
+def environment(cache_bytes: int = CACHE_BYTES) -> rasterio.Env:
+    """GDAL's settings while this package reads and writes."""
+    return rasterio.Env(
+        GDAL_CACHEMAX=cache_bytes,
+        # Truncated files must not pass for images: libjpeg fills the rest with grey and only warns, and the shortcut
+        # for whole PNG files returns what happened to lie in memory.
+        GDAL_ERROR_ON_LIBJPEG_WARNING=True,
+        GDAL_PNG_WHOLE_IMAGE_OPTIM=False,
+    )
+
+
+def available_formats() -> frozenset[str]:
+    """GDAL's short names of the formats that can be read or written here."""
+    with environment() as env:
+        return frozenset(env.drivers())
+
+
+@contextmanager
+def georeference_optional() -> Iterator[None]:
+    """Silence rasterio's warning about files without georeferencing: they are welcome, and their grid says so."""
+    with _filters, warnings.catch_warnings():  # the filters are the process's: one thread at a time
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+def stamp(path: str) -> tuple[int, int]:
+    """Modification time and size, which tell a rewritten file from the one first opened; zeros for remote files."""
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError):
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
+
+
+def handle(path: str, version: tuple[int, int]) -> Any:
+    """This thread's open dataset of a file. The least recently used are closed beyond ``MAX_HANDLES``.
+
+    Raises:
+        SceneError: the file cannot be opened.
+    """
+    handles: OrderedDict[tuple[int, str, tuple[int, int]], Any] = _local.__dict__.setdefault("handles", OrderedDict())
+    key = (os.getpid(), path, version)  # GDAL's handles must not be used on the other side of a fork
+    if key not in handles:
+        handles[key] = open_raster(path)
+    handles.move_to_end(key)
+    while len(handles) > MAX_HANDLES:
+        (pid, _, _), dataset = handles.popitem(last=False)
+        if pid == os.getpid():
+            dataset.close()
+    return handles[key]
+
+
+def open_raster(path: str) -> Any:
+    """A new dataset for reading.
+
+    Raises:
+        SceneError: with the cause in plain words.
+    """
+    try:
+        with environment(), georeference_optional():
+            return rasterio.open(path)
+    except (*GDAL_ERRORS, OSError, ValueError) as error:
+        raise SceneError(f"Cannot open {path}: {_why(path, error)}") from error
+
+
+def reason(error: BaseException) -> str:
+    """What GDAL said; rasterio often keeps that in the cause."""
+    return " ".join(str(error.__cause__ or error).split()).rstrip(".")
+
+
+def is_local(path: str) -> bool:
+    """Whether a name is an ordinary path, not one of GDAL's virtual file systems, a URL or a part of a container."""
+    looks_plain = ":" not in path[2:]  # from 2 on: a drive letter is no scheme
+    return not path.startswith("/vsi") and (looks_plain or Path(path).exists())
+
+
+def _why(path: str, error: BaseException) -> str:
+    said = f"GDAL says: {reason(error)}."
+    if not is_local(path):
+        return f"{said} {_EXPECTED} Check the address, the network and the access rights."
+    place = Path(path)
+    if place.is_dir():
+        return f"it is a directory. Give the raster files in it. {_EXPECTED}"
+    if not place.exists():
+        return f"there is no such file. {_EXPECTED} Check the spelling; the current directory is {Path.cwd()}."
+    try:
+        with place.open("rb") as file:
+            start = file.read(512)
+    except OSError as denied:
+        return f"the file cannot be read ({denied.strerror}). Check the access rights."
+    return f"{_nature(start) or said} {_EXPECTED}" + ("" if _nature(start) else f" {_BROKEN}")
+
+
+def _nature(start: bytes) -> str:
+    """What the first bytes of an unreadable file show it to be; empty if nothing."""
+    if not start:
+        return "the file is empty (0 bytes). Copy or download it again."
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer, not the image itself. Fetch the image with `git lfs pull`."
+    if start.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return "it is a web page, so a download went wrong. Download it again."
+    return ""

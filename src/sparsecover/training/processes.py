@@ -1,0 +1,79 @@
+"""Several processes that train one network: who this one is, and what all of them agree on.
+
+Every function is trivial in a training of one process, and a collective otherwise: all processes must call it alike.
+"""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+def make_fabric(device: str, precision: str, devices: int = 1, nodes: int = 1) -> Fabric:
+    """Device, precision and processes as lightning-fabric has them; starts or joins the other processes.
+
+    Args:
+        device: ``cpu``, ``cuda`` or ``mps``.
+        precision: lightning-fabric's name.
+        devices: processes on each machine, one a device.
+        nodes: machines.
+    """
+    several = devices * nodes > 1
+    # Views: gradients of channels_last weights would be copied into the buckets at each step otherwise.
+    strategy = DDPStrategy(gradient_as_bucket_view=True) if several else "auto"
+    fabric = Fabric(
+        accelerator=device,
+        devices=devices,
+        num_nodes=nodes,
+        precision=precision,  # type: ignore[arg-type]
+        strategy=strategy,
+    )
+    if several:
+        fabric.launch()
+    return fabric
+
+
+def rank() -> int:
+    """The number of this process; 0 writes the files."""
+    return dist.get_rank() if _several() else 0
+
+
+def gathered(value: T) -> list[T]:
+    """The values of all processes by rank."""
+    if not _several():
+        return [value]
+    values: list[T] = [value] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def of_first(value: T) -> T:
+    """The value of process 0."""
+    return gathered(value)[0]
+
+
+def summed(tensor: Tensor) -> Tensor:
+    """The sum over all processes."""
+    if not _several():
+        return tensor
+    total = tensor.clone()
+    dist.all_reduce(total)
+    return total
+
+
+@torch.no_grad()
+def spread_first(tensors: Iterable[Tensor]) -> None:
+    """Overwrite tensors by those of process 0."""
+    if _several():
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)
+
+
+def _several() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

@@ -1,0 +1,513 @@
+"""The loop: epochs of steps, validation, averages, saving and going on."""
+
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sparsecover import metrics
+from sparsecover.classes import UNLABELLED
+from sparsecover.errors import ConfigError, DataError, TrainingError
+from sparsecover.patches import Augmenter, Batch
+from sparsecover.progress import Reporter, Silent
+from sparsecover.training import processes
+from sparsecover.training.device import PRECISIONS, resolve_device, resolve_precision
+from sparsecover.training.ema import WeightAverage
+from sparsecover.training.interrupts import Interrupts
+from sparsecover.training.loader import Batches
+from sparsecover.training.memory import is_memory_error, out_of_memory, used_bytes
+from sparsecover.training.objective import as_objective
+from sparsecover.training.plain_loader import as_batches
+from sparsecover.training.processes import make_fabric
+from sparsecover.training.schedule import Schedule
+from sparsecover.training.stepper import Stepper
+from sparsecover.training.validation import Scores, validate
+
+Row = dict[str, float | int | None]
+History = list[Row]
+
+_MEASURED_SHARE = 0.05  # of the minutes given, after which the number of steps is decided
+_MEASURED_STEPS = 4
+_RESERVE = 0.95  # of the minutes given; the rest is for files and for steps that take longer
+
+
+class Keeper(Protocol):
+    """Writes files on the loop's behalf."""
+
+    def due(self) -> bool:
+        """Whether it is time to save the state."""
+
+    def save_state(self, state: Mapping[str, Any]) -> None:
+        """Keep what is needed to go on from here."""
+
+    def keep_epoch(self, trainer: "Trainer", better: Sequence[str]) -> None:
+        """Write the weights after an epoch; ``better`` holds ``loss`` and ``iou`` where these were the best so far."""
+
+
+@dataclass
+class Progress:
+    """Where a training stands; plain values only.
+
+    Attributes:
+        epoch: finished epochs.
+        batch: batches of the current epoch that have been trained on.
+        step: optimiser steps in all.
+        total_steps: at which training ends.
+        fitted: whether ``total_steps`` was fitted to the minutes given.
+        windows: trained on in the current epoch.
+        epoch_seconds: spent on the current epoch.
+        seconds: spent in all.
+        best_loss: of the validations so far.
+        best_iou: of the validations so far.
+        stale: validations since either became better.
+        rows: the history.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    total_steps: int = 0
+    fitted: bool = False
+    windows: int = 0
+    epoch_seconds: float = 0.0
+    seconds: float = 0.0
+    best_loss: float = math.inf
+    best_iou: float = -math.inf
+    stale: int = 0
+    rows: History = field(default_factory=list)
+
+
+class Diverged(TrainingError):
+    """The loss or its gradient is not finite; ``windows`` are the names of the windows of the step."""
+
+    def __init__(self, message: str, windows: Sequence[str]) -> None:
+        super().__init__(message)
+        self.windows = tuple(windows)
+
+
+class Trainer:
+    """Trains any network on any loader of images and labels.
+
+    Example:
+        >>> trainer = Trainer(model, loss, optimizer)                            # doctest: +SKIP
+        >>> history = trainer.fit(train_loader, val_loader, epochs=12)           # doctest: +SKIP
+
+    Args:
+        model: float [N, C, h, w] to logits [N, K, h, w], or a list of such in training (deep supervision).
+        loss: called as ``loss(logits, target)`` with int64 targets [N, h, w]; a mean over labelled pixels.
+        optimizer: over the model's parameters, with the full learning rate.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        precision: ``auto`` (what a timing of the network itself shows to be fast), ``fp32``, ``bf16`` or ``fp16``.
+        schedule: of the learning rate; its total steps are set here. Default: constant.
+        augmenter: varies the training batches on the device.
+        ema: average the weights; validation uses the average then.
+        clip: largest gradient norm.
+        accumulate: batches in one optimiser step.
+        compile: try torch.compile; where it fails the network runs as it is.
+        seed: of the augmentation.
+        class_names: for the columns of the history.
+        before_epoch: called with the number of each epoch, from 0, before it starts or goes on; for freezing.
+        devices: processes on each machine, one a device. Each takes its own loader's batches, of which together one
+            step is made: the gradient is that over all labelled pixels of all processes.
+        nodes: machines.
+        reporter: listens.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        optimizer: torch.optim.Optimizer,
+        device: str = "auto",
+        precision: str = "auto",
+        *,
+        schedule: Schedule | None = None,
+        augmenter: Augmenter | None = None,
+        ema: bool = False,
+        clip: float | None = None,
+        accumulate: int = 1,
+        compile: bool = False,
+        seed: int = 0,
+        class_names: Sequence[str] = (),
+        before_epoch: Callable[[int], None] | None = None,
+        devices: int = 1,
+        nodes: int = 1,
+        reporter: Reporter | None = None,
+    ) -> None:
+        if accumulate < 1:
+            raise ConfigError(f"accumulate is {accumulate}; expected at least 1 batch a step.")
+        self.device = resolve_device(device)
+        self.model: nn.Module = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.loss = loss.to(self.device) if isinstance(loss, nn.Module) else loss
+        self.optimizer = optimizer
+        self.precision = precision
+        self.schedule = schedule or Schedule()
+        self.progress = Progress()
+        self.reporter = reporter or Silent()
+        self.scores: Scores | None = None
+        self.average = WeightAverage(self.model) if ema else None
+        self._augmenter, self._clip, self._accumulate, self._seed = augmenter, clip, accumulate, seed
+        self._compile, self._names, self._before_epoch = compile, tuple(class_names), before_epoch
+        self._devices, self._nodes = devices, nodes
+        self._objective = as_objective(loss)
+        self._ignored: int = getattr(loss, "ignore_index", UNLABELLED)
+        self._stepper: Stepper | None = None
+        self._restored = False
+        self._sums: Tensor | None = None
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+
+    @property
+    def network(self) -> nn.Module:
+        """The network whose weights are validated and kept: the average where there is one."""
+        return self.average.model if self.average is not None else self.model
+
+    def fit(
+        self,
+        train_loader: Batches | Iterable[Any],
+        val_loader: Batches | Iterable[Any] | None = None,
+        epochs: int = 12,
+        *,
+        validate_every: int = 1,
+        early_stopping: int | None = None,
+        minutes: float | None = None,
+        keeper: Keeper | None = None,
+    ) -> History:
+        """Train, and validate after epochs; called again, it goes on for as many epochs.
+
+        Args:
+            train_loader: yields (images float [N, C, h, w], labels integer [N, h, w]) or ``Batch``; must have a length.
+            val_loader: the same; each labelled pixel once.
+            epochs: passes over the loader.
+            validate_every: epochs between validations; the last epoch is always validated.
+            early_stopping: validations without a better loss or mIoU before training ends.
+            minutes: training is shortened, with its schedule, to end in this time.
+            keeper: writes files.
+
+        Returns:
+            One row an epoch: epoch, step, losses, mIoU, accuracy, IoU by class, learning rate, seconds and speed.
+
+        Raises:
+            TrainingError: the loss is not finite, or memory is short.
+            KeyboardInterrupt, Terminated: on Ctrl-C and SIGTERM, after the state was saved.
+        """
+        train, validation = as_batches(train_loader), None if val_loader is None else as_batches(val_loader)
+        self._check(train, validation, early_stopping)
+        progress = self.progress
+        if not self._restored:
+            progress.total_steps = progress.step + epochs * -(-len(train) // self._accumulate)
+        self._restored = False
+        self.schedule.total_steps = progress.total_steps
+        clock = _Clock(progress)
+        with Interrupts() as interrupts:
+            while not self._ended(early_stopping):
+                self.model.train()
+                if self._before_epoch is not None:
+                    self._before_epoch(progress.epoch)
+                for group in self._groups(train):
+                    self._step(group)
+                    clock.tick()
+                    if minutes is not None and not progress.fitted:
+                        self._fit_to(minutes * 60, len(train), 0 if validation is None else len(validation), keeper)
+                    self._rest(interrupts, keeper)
+                due = (progress.epoch + 1) % validate_every == 0 or progress.step >= progress.total_steps
+                scores = self._validated(validation, interrupts, keeper) if validation is not None and due else None
+                clock.tick()
+                better = self._close_epoch(scores)
+                if keeper is not None and not processes.rank():
+                    keeper.keep_epoch(self, better)
+                self._save(keeper)
+            interrupts.raise_received()  # one that came while the last files were written
+        return progress.rows
+
+    def prepare(self, images: Tensor) -> None:
+        """Choose the precision with the help of some images [N, C, h, w]; ``fit`` does this with its first batch."""
+        if self._stepper is not None:
+            return
+        images = images.to(self.device, memory_format=torch.channels_last)
+        alone = self._devices * self._nodes == 1
+        precision, reason = resolve_precision(self.precision, self.device, self.model, images, timed=alone)
+        if self.precision == "auto":
+            self.reporter.note(f"Training in {precision}: {reason}.")
+        self.precision = precision
+        if precision == "fp32" and self.device == "cuda":
+            torch.set_float32_matmul_precision("high")  # TF32: the rounding of bf16 in products only, sums in fp32
+        with _quiet("lightning_fabric"):  # it announces the precision once more
+            fabric = make_fabric(self.device, PRECISIONS[precision], self._devices, self._nodes)
+        if processes.rank():
+            self.reporter = Silent()
+            torch.manual_seed(self._seed + processes.rank())  # dropout of its own
+        network, optimizer = fabric.setup(self._compiled(images), self.optimizer)
+        if self.average is not None:
+            processes.spread_first(self.average.model.state_dict().values())
+        self._stepper = Stepper(fabric, network, optimizer, self._objective, self._clip)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on exactly; tensors and plain values only. A collective of all processes."""
+        assert self._stepper is not None
+        state: dict[str, Any] = {
+            "progress": asdict(self.progress),
+            "schedule": asdict(self.schedule),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "precision": self.precision,
+            "scaler": self._stepper.fabric.strategy.precision.state_dict(),
+            "random": processes.gathered(_random_states(self.device)),
+            "sums": self._sums,
+        }
+        if self.average is not None:
+            state["average"] = self.average.model.state_dict()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any], images: Tensor) -> None:
+        """Stand where the trainer that gave ``state`` stood; ``images`` as in ``prepare``."""
+        self.precision = state["precision"]  # what was chosen then; a probe might choose otherwise now
+        self.prepare(images)
+        assert self._stepper is not None
+        count = self._devices * self._nodes
+        if len(state["random"]) != count:
+            raise ConfigError(
+                f"The run was started with {len(state['random'])} processes; given {count}. Go on with as many."
+            )
+        self.progress, self._restored = Progress(**state["progress"]), True
+        self.schedule = Schedule(**state["schedule"])
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._stepper.fabric.strategy.precision.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.model.load_state_dict(state["average"])
+        self._sums = state["sums"]
+        for kind, values in state["random"][processes.rank()].items():
+            (torch.cuda if kind == "cuda" else torch).set_rng_state(values)
+
+    def _check(self, train: Batches, validation: Batches | None, early_stopping: int | None) -> None:
+        if not len(train) or (validation is not None and not len(validation)):
+            raise DataError("A loader is empty: there is nothing to train or to validate on. Check folders and split.")
+        if validation is None and (early_stopping is not None or self.schedule.name == "reduce_plateau"):
+            what = "Early stopping" if early_stopping is not None else "The schedule reduce_plateau"
+            raise ConfigError(f"{what} needs validation labels, and there are none. Give some, or leave it out.")
+
+    def _ended(self, early_stopping: int | None) -> bool:
+        """Whether all steps are done and the last epoch is closed, or validations have not become better for long."""
+        progress = self.progress
+        if early_stopping is not None and progress.stale >= early_stopping and not progress.batch:
+            self.reporter.note(f"Stopped early: no better validation in {progress.stale} validations.")
+            return True
+        return progress.step >= progress.total_steps and not progress.batch
+
+    def _groups(self, train: Batches) -> Iterator[list[Batch]]:
+        """The remaining batches of the epoch, those of one step together; ends early with the last step."""
+        batches = train.epoch(self.progress.epoch, self.progress.batch)
+        try:
+            while self.progress.step < self.progress.total_steps:
+                group = list(islice(batches, self._accumulate))
+                if not group:
+                    return
+                yield group
+        finally:
+            if hasattr(batches, "close"):
+                batches.close()
+
+    def _step(self, batches: list[Batch]) -> None:
+        progress = self.progress
+        try:
+            self.prepare(batches[0].images)
+            assert self._stepper is not None
+            for group in self.optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * self.schedule(progress.step)
+            placed = [self._augmented(self._placed(b), progress.batch + i) for i, b in enumerate(batches)]
+            placed = [b.channels_last() for b in placed]
+            statistics, finite = self._stepper(placed)
+        except (MemoryError, RuntimeError) as error:
+            if is_memory_error(error):
+                raise out_of_memory(error, batches[0]) from error
+            raise
+        if not finite:
+            raise self._diverged(batches, statistics)
+        if self.average is not None:
+            self.average.update(self.model, progress.step)
+        self._sums = statistics if self._sums is None else self._sums + statistics
+        progress.step += 1
+        progress.batch += len(batches)
+        progress.windows += sum(map(len, batches)) * self._devices * self._nodes
+        loss = float(self._objective.finalise(statistics))
+        speed = progress.windows / max(progress.epoch_seconds, 1e-9)
+        figures = {"loss": loss} | ({"img_s": speed} if progress.epoch_seconds else {})
+        if self.scores is not None and self.scores.miou is not None:
+            figures["mIoU"] = self.scores.miou
+        self.reporter.progress(progress.step, progress.total_steps, **figures)
+        if progress.step == 1:
+            self.reporter.note(f"Memory after the first step: {used_bytes(self.device) / 2**20:,.0f} MiB.")
+
+    def _placed(self, batch: Batch) -> Batch:
+        return batch.to(torch.device(self.device))
+
+    def _augmented(self, batch: Batch, number: int) -> Batch:
+        """The batch varied by a generator of its own, so that a stopped training goes on with the same one."""
+        if self._augmenter is None:
+            return batch
+        key = (self._seed, self.progress.epoch, number, processes.rank())
+        seed = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+        return self._augmenter(batch, torch.Generator().manual_seed(int(seed >> np.uint64(1))))
+
+    def _rest(self, interrupts: Interrupts, keeper: Keeper | None) -> None:
+        """Between steps: save where it is time, and leave where that was asked for."""
+        received = processes.gathered((interrupts.received, keeper is not None and keeper.due()))
+        interrupts.received = next((signal for signal, _ in received if signal is not None), None)
+        if interrupts.received is not None or received[0][1]:
+            self._save(keeper)
+        interrupts.raise_received()
+
+    def _save(self, keeper: Keeper | None) -> None:
+        if keeper is not None:
+            state = self.state_dict()
+            if not processes.rank():
+                keeper.save_state(state)
+
+    def _validated(self, validation: Batches, interrupts: Interrupts, keeper: Keeper | None) -> Scores:
+        assert self._stepper is not None
+
+        def watched() -> Iterator[Batch]:
+            for batch in validation.epoch(0):
+                yield batch
+                self._rest(interrupts, keeper)
+
+        # Running statistics of norms are each process's own; those that are kept are validated.
+        processes.spread_first(self.network.buffers())
+        return validate(
+            self.network,
+            self._objective,
+            watched(),
+            self._placed,
+            ignore_index=self._ignored,
+            autocast=self._stepper.fabric.autocast,
+            add=processes.summed,
+        )
+
+    def _close_epoch(self, scores: Scores | None) -> list[str]:
+        """Write the epoch's row and move on to the next; returns in what it was the best so far."""
+        progress, better = self.progress, []
+        assert self._sums is not None
+        row: Row = {
+            "epoch": progress.epoch + 1,
+            "step": progress.step,
+            "train_loss": float(self._objective.finalise(self._sums)),
+            **self._score_columns(scores),
+            "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
+            "seconds": round(progress.epoch_seconds, 3),
+            "images_per_second": round(progress.windows / max(progress.epoch_seconds, 1e-9), 3),
+        }
+        progress.rows.append(row)
+        if scores is not None and scores.loss is not None and scores.miou is not None:
+            self.scores = scores
+            if scores.loss < progress.best_loss:
+                progress.best_loss = scores.loss
+                better.append("loss")
+            if scores.miou > progress.best_iou:
+                progress.best_iou = scores.miou
+                better.append("iou")
+            progress.stale = 0 if better else progress.stale + 1
+            self.schedule.validated(scores.loss, progress.step)
+        progress.epoch, progress.batch, progress.windows, progress.epoch_seconds = progress.epoch + 1, 0, 0, 0.0
+        self._sums = None
+        return better
+
+    def _score_columns(self, scores: Scores | None) -> Row:
+        """Validation figures of a row; None in epochs without validation."""
+        if scores is None:
+            return {
+                "val_loss": None,
+                "miou": None,
+                "accuracy": None,
+                **dict.fromkeys(map("iou_{}".format, self._names)),
+            }
+        by_class = metrics.iou(scores.confusion)
+        names = self._names or tuple(map(str, range(len(by_class))))
+        columns = {f"iou_{name}": metrics.finite(value) for name, value in zip(names, by_class, strict=True)}
+        accuracy = metrics.finite(metrics.accuracy(scores.confusion))
+        return {"val_loss": scores.loss, "miou": scores.miou, "accuracy": accuracy, **columns}
+
+    def _fit_to(self, seconds: float, batches: int, validations: int, keeper: Keeper | None) -> None:
+        """Decide the number of steps once a few have been timed, so that the schedule ends in the time given.
+
+        The decision is saved at once: a training that goes on must not decide otherwise.
+        """
+        progress = self.progress
+        progress.seconds = processes.of_first(progress.seconds)
+        if progress.step < _MEASURED_STEPS or progress.seconds < _MEASURED_SHARE * seconds:
+            return
+        steps = -(-batches // self._accumulate)
+        step_s = progress.seconds / progress.step
+        # A validation batch is a forward pass: about a third of a training batch.
+        epoch_s = steps * step_s + validations * step_s / self._accumulate / 3
+        fitting = progress.step + max(0, int((_RESERVE * seconds - progress.seconds) / epoch_s * steps))
+        progress.fitted = True
+        if fitting < progress.total_steps:
+            text = f"Training is shortened from {progress.total_steps} to {fitting} steps of {step_s:.2g} s"
+            self.reporter.note(f"{text}, to end in {seconds / 60:g} minutes.")
+            progress.total_steps = fitting
+            self.schedule.shorten(fitting)
+        self._save(keeper)
+
+    def _compiled(self, images: Tensor) -> nn.Module:
+        if not self._compile:
+            return self.model
+        try:
+            compiled: Any = torch.compile(self.model)
+            with torch.no_grad():
+                compiled(images[:1])
+        except Exception as error:  # compilers fail in many ways, all of which leave the network as it is
+            self.reporter.note(f"torch.compile failed ({type(error).__name__}); the network runs uncompiled.")
+            return self.model
+        network: nn.Module = compiled
+        return network
+
+    def _diverged(self, batches: Sequence[Batch], statistics: Tensor) -> Diverged:
+        names = [name for batch in batches for name in batch.names]
+        listed = "; ".join(names[:3]) + (f"; and {len(names) - 3} more" if len(names) > 3 else "")
+        return Diverged(
+            f"The loss became {float(self._objective.finalise(statistics)):g} or its gradient infinite at step "
+            f"{self.progress.step + 1} (epoch {self.progress.epoch + 1}, learning rate "
+            f"{self.optimizer.param_groups[0]['lr']:.3g}){f'. Windows: {listed}' if names else ''}. Lower optim.lr, "
+            "set train.precision to fp32, or check these windows for extreme values.",
+            names,
+        )
+
+
+class _Clock:
+    """Adds the time between ticks to a progress."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._last = progress, time.perf_counter()
+
+    def tick(self) -> None:
+        now = time.perf_counter()
+        self._progress.seconds += now - self._last
+        self._progress.epoch_seconds += now - self._last
+        self._last = now
+
+
+def _random_states(device: str) -> dict[str, Tensor]:
+    """States of this process's random numbers."""
+    states = {"cpu": torch.get_rng_state()}
+    return states | {"cuda": torch.cuda.get_rng_state()} if device == "cuda" else states
+
+
+@contextlib.contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Only warnings from a library's logger."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,162 @@
+"""`map` through the command line: everything the files promise, and every mistake answered in one message."""
+
+import json
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+from shapely.geometry import box
+
+from .conftest import QUICK, Command, SmallScene, assert_users_mistake
+
+
+@pytest.fixture(scope="module")
+def mapped(small: SmallScene, cli: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("map") / "result"
+    result = cli("map", small.scene, "--labels", small.labels, "--field", "class", *QUICK, "--out", out)
+    assert result.returncode == 0, result.stderr
+    assert "mIoU" in result.stdout
+    return out
+
+
+def test_all_promised_files_are_there_and_nothing_half_written(mapped: Path) -> None:
+    promised = {"map.tif", "map.qml", "confidence.tif", "model.safetensors", "history.csv", "metrics.json",
+                "report.html", "config.yaml"}  # fmt: skip
+    assert promised <= {file.name for file in mapped.iterdir()}
+    assert not [file for file in mapped.rglob("*") if "tmp" in file.name.lower()]
+
+
+def test_the_map_lies_on_the_scene_with_codes_names_and_colours(mapped: Path, small: SmallScene) -> None:
+    with rasterio.open(mapped / "map.tif") as result, rasterio.open(small.scene) as scene:
+        assert (result.crs, result.transform, result.shape) == (scene.crs, scene.transform, scene.shape)
+        assert result.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert result.nodata == 255
+        assert set(np.unique(result.read(1))) <= {0, 1, 255}
+        assert (result.read(1)[:16, :16] == 255).all()
+        assert not (result.read(1)[16:, 16:] == 255).any()
+        assert len({result.colormap(1)[code][:3] for code in (0, 1)}) == 2
+    style = (mapped / "map.qml").read_text()
+    assert "land" in style
+    assert "water" in style
+
+
+def test_confidence_is_percent_with_nodata(mapped: Path) -> None:
+    with rasterio.open(mapped / "confidence.tif") as file:
+        values = file.read(1)
+    assert file.dtypes == ("uint8",)
+    assert (values[:16, :16] == 255).all()
+    assert values[16:, 16:].max() <= 100
+    assert values[16:, 16:].min() >= 50  # the larger of two probabilities
+
+
+def test_metrics_have_the_promised_keys_and_add_up(mapped: Path) -> None:
+    metrics = json.loads((mapped / "metrics.json").read_text())
+    assert set(metrics["per_class_iou"]) == {"land", "water"}
+    assert [c["name"] for c in metrics["classes"]] == ["land", "water"]
+    assert np.sum(metrics["confusion"]) == metrics["labelled_pixels"]["held_out"]
+    assert 0 <= metrics["miou"] <= 1
+    assert metrics["labelled_pixels"]["train"] > 0
+    assert metrics["baseline"]["model"] == "random-forest"
+
+
+def test_the_report_is_one_self_contained_file(mapped: Path) -> None:
+    text = (mapped / "report.html").read_text()
+    assert "data:image" in text
+    assert "http://" not in text.replace("http://www.w3.org", "")
+    assert "https://" not in text
+
+
+def test_earlier_results_are_kept_unless_overwriting_is_asked_for(
+    mapped: Path, small: SmallScene, cli: Command
+) -> None:
+    before = (mapped / "map.tif").read_bytes()
+    result = cli("map", small.scene, "--labels", small.labels, "--field", "class", *QUICK, "--out", mapped)
+    assert_users_mistake(result, "--overwrite")
+    assert (mapped / "map.tif").read_bytes() == before
+
+
+def test_the_same_seed_gives_the_same_map(mapped: Path, small: SmallScene, cli: Command, tmp_path: Path) -> None:
+    out = tmp_path / "again"
+    assert cli("map", small.scene, "--labels", small.labels, "--field", "class", *QUICK, "--out", out).returncode == 0
+    for name in ("map.tif", "confidence.tif"):
+        assert (out / name).read_bytes() == (mapped / name).read_bytes()
+
+
+def test_folds_score_every_label_once(small: SmallScene, cli: Command, tmp_path: Path) -> None:
+    out = tmp_path / "folds"
+    result = cli("map", small.scene, "--labels", small.labels, "--field", "class", *QUICK, "--folds", 2, "--out", out)
+    assert result.returncode == 0, result.stderr
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["labelled_pixels"]["held_out"] == metrics["labelled_pixels"]["train"]
+    assert np.sum(metrics["confusion"]) == metrics["labelled_pixels"]["train"]
+
+
+def test_quick_maps_with_a_forest(small: SmallScene, cli: Command, tmp_path: Path) -> None:
+    out = tmp_path / "quick"
+    result = cli("map", small.scene, "--labels", small.labels, "--field", "class", "--quick", "--out", out)
+    assert result.returncode == 0, result.stderr
+    assert json.loads((out / "metrics.json").read_text())["miou"] > 0.9
+
+
+def test_a_background_is_made_only_where_the_area_was_labelled(small: SmallScene, cli: Command, tmp_path: Path) -> None:
+    water = tmp_path / "ponds.gpkg"
+    gpd.read_file(small.labels).query("`class` == 'water'").drop(columns="class").to_file(water)
+    area = tmp_path / "area.gpkg"
+    gpd.GeoDataFrame(geometry=[box(500_040, 5_399_820, 500_250, 5_399_960)], crs="EPSG:32632").to_file(area)
+    out = tmp_path / "background"
+    options = ("--background", "other", "--labelled-area", area)
+    result = cli("map", small.scene, "--labels", water, *options, *QUICK, "--out", out)
+    assert result.returncode == 0, result.stderr
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert {c["name"] for c in metrics["classes"]} == {"ponds", "other"}
+    assert sum(metrics["labelled_pixels"].values()) <= 105 * 70  # pixels of the area
+
+
+MISTAKES = {
+    "scene is missing": (("nowhere.tif", "--labels", "{labels}", "--field", "class"), ("nowhere.tif",)),
+    "labels are missing": (("{scene}", "--labels", "nowhere.gpkg"), ("nowhere.gpkg", "not exist")),
+    "no such field": (("{scene}", "--labels", "{labels}", "--field", "clas"), ("clas", "class", "number")),
+    "labels outside": (("{scene}", "--labels", "{far}", "--field", "class"), ("scene",)),
+    "one class only": (("{scene}", "--labels", "{one}", "--field", "class"), ("one class", "--background")),
+    "fractional codes": (("{scene}", "--labels", "{fractions}", "--field", "class"), ("fraction",)),
+    "too many classes": (("{scene}", "--labels", "{many}", "--field", "class"), ("255",)),
+    "background without area": (("{scene}", "--labels", "{one}", "--background", "x"), ("--labelled-area",)),
+    "unknown setting": (("{scene}", "--labels", "{labels}", "--field", "class", "--set", "train.epoch=1"), ("epochs",)),
+    "unknown model": (("{scene}", "--labels", "{labels}", "--field", "class", "--model", "unett"), ("unet",)),
+    "band that is not there": (("{scene}", "--labels", "{labels}", "--field", "class", "--bands", "7"), ("7", "3")),
+}
+
+
+@pytest.fixture(scope="module")
+def bad_files(small: SmallScene, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("bad")
+    good = gpd.read_file(small.labels)
+    variants = {
+        "far": good.set_geometry(good.translate(1e6, 0)),
+        "one": good[good["class"] == "water"],
+        "fractions": good.assign(**{"class": np.linspace(0.5, 6, len(good))}),
+        "many": gpd.GeoDataFrame({"class": range(300)}, geometry=_grid_of_boxes(300), crs="EPSG:32632"),
+    }
+    for name, frame in variants.items():
+        frame.to_file(folder / f"{name}.gpkg")
+    files = {name: str(folder / f"{name}.gpkg") for name in variants}
+    return files | {"scene": str(small.scene), "labels": str(small.labels)}
+
+
+def _grid_of_boxes(count: int) -> list:
+    corners = [(500_050 + 2 * (i % 60), 5_399_850 + 2 * (i // 60)) for i in range(count)]
+    return [box(x, y, x + 1, y + 1) for x, y in corners]
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_ends_with_one_message_and_no_output(
+    case: str, bad_files: dict[str, str], cli: Command, tmp_path: Path
+) -> None:
+    arguments, words = MISTAKES[case]
+    out = tmp_path / "out"
+    result = cli("map", *(a.format(**bad_files) for a in arguments), "--out", out)
+    assert_users_mistake(result, *words)
+    assert not (out / "map.tif").exists()
+    assert not (out / "report.html").exists()

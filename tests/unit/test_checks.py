@@ -1,0 +1,103 @@
+"""Checks: each thing that spoils a training is seen, and good input raises no alarm."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from affine import Affine
+from rasterio.crs import CRS
+
+from sparsecover.checks import check_labels, check_leakage, check_scene
+from sparsecover.classes import ClassScheme
+from sparsecover.grid import Grid
+from sparsecover.labels import LabelRaster
+from sparsecover.raster import MapWriter, Scene, open_scene
+
+UTM = Grid(40, 50, CRS.from_epsg(32632).to_wkt(), Affine(2, 0, 5e5, 0, -2, 5e6))
+SCHEME = ClassScheme.from_names(["land", "water"])
+RNG = np.random.default_rng(0)
+
+
+def scene(grid: Grid = UTM, **changes: float) -> Scene:
+    values = RNG.normal(100, 10, (2, 40, 50)).astype(np.float32)
+    if "constant" in changes:
+        values[1] = changes["constant"]
+    if "scale" in changes:
+        values[1] *= changes["scale"]
+    valid = np.ones((40, 50), bool)
+    valid[: int(changes.get("nodata_rows", 0))] = False
+    return Scene.from_array(values, valid, grid)
+
+
+def messages(findings: list, severity: str) -> str:
+    return " ".join(str(f) for f in findings if f.severity == severity)
+
+
+def test_a_good_scene_raises_no_alarm() -> None:
+    assert check_scene(scene()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "severity", "words"),
+    [
+        (scene(Grid(40, 50)), "note", "no coordinate system"),
+        (scene(nodata_rows=40), "error", "only nodata"),
+        (scene(nodata_rows=30), "note", "75%"),
+        (scene(constant=3), "warning", "one value only"),
+        (scene(scale=1e8), "note", "factor"),
+    ],
+)
+def test_what_spoils_a_scene_is_found(given: Scene, severity: str, words: str) -> None:
+    assert words in messages(check_scene(given), severity)
+
+
+@pytest.mark.parametrize(
+    ("counts", "severity", "words"),
+    [
+        ([0, 0], "error", "No pixel is labelled"),
+        ([50, 0], "error", "--background"),
+        ([50, 5], "warning", "water (5)"),
+        ([5000, 50], "note", "100 times"),
+        ([50, 50], "note", "(5.00%)"),
+    ],
+)
+def test_what_spoils_labels_is_found(counts: list[int], severity: str, words: str) -> None:
+    assert words in messages(check_labels(np.array(counts), SCHEME, 2000), severity)
+
+
+def labels(rows: slice, groups: bool = False, grid: Grid = UTM) -> LabelRaster:
+    values = np.full((40, 50), 255, np.uint8)
+    values[rows] = 1
+    return LabelRaster(values, grid, np.where(values == 1, 7, 0).astype(np.int32) if groups else None)
+
+
+def test_parts_of_one_scene_may_stand_on_two_sides_but_not_share_pixels_or_polygons(tmp_path: Path) -> None:
+    with MapWriter(tmp_path / "a.tif", UTM, nodata=None) as writer:
+        writer.write(UTM.window, np.ones((40, 50), np.uint8))
+    one = open_scene(tmp_path / "a.tif")
+
+    def leaks(train: LabelRaster, test: LabelRaster) -> str:
+        return messages(check_leakage({"train": [(one, train)], "test": [(one, test)]}), "warning")
+
+    assert leaks(labels(slice(0, 10)), labels(slice(20, 30))) == ""
+    assert "labelled pixels" in leaks(labels(slice(0, 10)), labels(slice(5, 15)))
+    assert "a polygon" in leaks(labels(slice(0, 10), groups=True), labels(slice(20, 30), groups=True))
+
+
+def test_overlapping_and_identical_scenes_are_found_and_neighbours_are_not(tmp_path: Path) -> None:
+    def stored(name: str, east_m: float) -> Scene:
+        grid = Grid(40, 50, UTM.crs, UTM.transform @ Affine.translation(east_m / 2, 0))
+        with MapWriter(tmp_path / name, grid, nodata=None) as writer:
+            writer.write(grid.window, np.ones((40, 50), np.uint8))
+        return open_scene(tmp_path / name)
+
+    first = stored("first.tif", 0)
+
+    def leaks(other: Scene) -> str:
+        sides = {"train": [(first, labels(slice(0, 9)))], "test": [(other, labels(slice(0, 9)))]}
+        return messages(check_leakage(sides), "warning")
+
+    assert leaks(stored("neighbour.tif", 100)) == ""
+    assert "overlapping scenes" in leaks(stored("half.tif", 50))
+    (tmp_path / "copy.tif").write_bytes((tmp_path / "first.tif").read_bytes())
+    assert "byte-identical" in leaks(open_scene(tmp_path / "copy.tif"))

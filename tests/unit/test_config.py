@@ -1,0 +1,76 @@
+"""The configuration: defaults, files, settings, and mistakes that name the way out."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sparsecover.config import Config, apply_setting
+from sparsecover.errors import ConfigError
+
+
+def test_defaults_survive_yaml() -> None:
+    config = Config.from_dict({"model": {"name": "unet", "base_channels": 8}})
+    assert Config.from_dict(yaml.safe_load(config.to_yaml())) == config
+    assert config.model.options == {"base_channels": 8}
+
+
+@pytest.mark.parametrize(
+    ("data", "hint"),
+    [
+        ({"modl": {}}, "Did you mean 'model'"),
+        ({"optim": {"lrr": 1}}, "Unknown key optim.lrr. Did you mean 'lr'"),
+        ({"data": {"simulate": {"fractio": 0.1}}}, "Unknown key data.simulate.fractio. Did you mean 'fraction'"),
+        ({"train": {"epochs": 0}}, "train.epochs"),
+        ({"split": {"by": "pattern"}}, "split.pattern is missing"),
+        ({"split": {"fractions": [0.5, 0.2, 0.2]}}, "must sum to 1"),
+    ],
+)
+def test_mistakes_are_refused_with_a_hint(data: dict, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_dict(data)
+    assert hint in str(caught.value)
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_dict({"optim": {"lr": -1}, "train": {"epochs": "many"}})
+    assert "optim.lr" in str(caught.value)
+    assert "train.epochs" in str(caught.value)
+
+
+def test_settings_are_read_as_yaml_and_make_missing_sections() -> None:
+    data: dict = {"train": {"epochs": 3}}
+    apply_setting(data, "train.epochs=5")
+    apply_setting(data, "data.bands=[1, 2]")
+    assert data == {"train": {"epochs": 5}, "data": {"bands": [1, 2]}}
+    with pytest.raises(ConfigError, match=r"dotted\.key=value"):
+        apply_setting(data, "train.epochs")
+
+
+def test_paths_in_a_file_are_relative_to_the_file(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "classes.csv").write_text("code,name\n1,water\n")
+    file = tmp_path / "run.yaml"
+    file.write_text("data: {root: data}\nclasses: classes.csv\n")
+    config = Config.from_yaml(file, ["seed=3"])
+    assert config.data.root == tmp_path / "data"
+    assert config.classes == tmp_path / "classes.csv"
+    assert config.seed == 3
+
+
+def test_files_that_are_no_configuration(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not exist"):
+        Config.from_yaml(tmp_path / "missing.yaml")
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    with pytest.raises(ConfigError, match="holds a list"):
+        Config.from_yaml(tmp_path / "list.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [1\n")
+    with pytest.raises(ConfigError, match="is not YAML"):
+        Config.from_yaml(tmp_path / "broken.yaml")
+
+
+def test_changes_are_validated() -> None:
+    assert Config().with_changes({"train.epochs": 7}).train.epochs == 7
+    with pytest.raises(ConfigError, match="Unknown key"):
+        Config().with_changes({"train.epoch": 7})

@@ -1,0 +1,188 @@
+"""Splits by name, scene, block and polygon; folds."""
+
+import numpy as np
+import pytest
+from affine import Affine
+from pyproj import CRS
+
+from sparsecover.classes import UNLABELLED, ClassScheme
+from sparsecover.config import SplitConfig
+from sparsecover.datasets import Pair, split_folds, split_pairs
+from sparsecover.errors import DataError
+from sparsecover.grid import Grid
+from sparsecover.labels import LabelRaster, burn_labels
+from sparsecover.raster import Scene
+
+SCHEME = ClassScheme.from_names(["a", "b", "c"])
+
+
+def pair(name: str, values=None, split=None, size=64) -> Pair:
+    if values is None:
+        row, col = np.mgrid[:size, :size]
+        values = ((row // 8 + col // 8) % 3).astype(np.uint8)
+    scene = Scene.from_array(np.zeros((1, *values.shape), np.uint8), name=name)
+    return Pair(scene, LabelRaster(values, scene.grid, scheme=SCHEME), name, split)
+
+
+def names(split) -> list[list[str]]:
+    return [[p.name for p in side] for side in (split.train, split.validation, split.test)]
+
+
+TILES = [pair(f"tile{t}_part_{p:03d}") for t in (1, 3, 4, 10) for p in (1, 2, 3)]
+
+
+def test_by_pattern():
+    config = SplitConfig(by="pattern", pattern="(tile[0-9]+)", train=("tile1", "tile3"), test=("tile4",))
+    split = split_pairs(TILES, config, 0, 3)
+    assert [len(side) for side in names(split)] == [6, 0, 3]
+    assert any("3 pairs are on no side" in note for note in split.notes)
+
+
+def test_by_pattern_the_rest_trains_and_wildcards_match():
+    config = SplitConfig(by="pattern", pattern=r"tile[0-9]+_part_(\d+)", validation=("00[23]",))
+    assert [len(side) for side in names(split_pairs(TILES, config, 0, 3))] == [4, 8, 0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"pattern": "(tile[0-9]+)", "train": ("tile2",)},
+            r"(?s)'tile2', which does not occur.*tile4\ntile10",
+        ),
+        ({"pattern": "(tile[0-9]+)", "train": ("tile1",), "test": ("tile1*",)}, "on two sides: train and test"),
+        ({"pattern": "tile", "train": ("tile1",)}, "has no group"),
+        ({"pattern": "(tile", "train": ("tile1",)}, "not a regular expression"),
+        ({"pattern": "(town)", "train": ("tile1",)}, r"(?s)found in no name.*tile1_part_001"),
+        ({"pattern": "(tile[0-9]+)", "test": ("*",)}, "leaves nothing for train"),
+    ],
+)
+def test_patterns_that_cannot_be_meant(options, message):
+    with pytest.raises(DataError, match=message):
+        split_pairs(TILES, SplitConfig(by="pattern", **options), 0, 3)
+
+
+def test_by_scene_keeps_fractions_and_classes():
+    values = np.zeros((16, 16), np.uint8)
+    rare = values.copy()
+    rare[:4] = 2
+    pairs = [pair(f"s{i}", rare if i < 4 else values) for i in range(20)]
+    split = split_pairs(pairs, SplitConfig(by="scene", fractions=(0.5, 0.25, 0.25)), 1, 3)
+    assert [len(side) for side in names(split)] == [10, 5, 5]
+    assert [sum(p.labels.counts(3)[2] > 0 for p in side) for side in split.sides.values()] == [2, 1, 1]
+    other = split_pairs(pairs, SplitConfig(by="scene", fractions=(0.5, 0.25, 0.25)), 2, 3)
+    assert names(other) != names(split)
+
+
+def test_one_scene_cannot_be_split_by_scene():
+    with pytest.raises(DataError, match="leaves nothing for validation"):
+        split_pairs([pair("only")], SplitConfig(by="scene"), 0, 3)
+
+
+def test_by_files_of_the_dataset():
+    pairs = [pair("a", split="train"), pair("b", split="test"), pair("c")]
+    split = split_pairs(pairs, SplitConfig(by="files"), 0, 3)
+    assert names(split) == [["a"], [], ["b"]]
+    with pytest.raises(DataError, match="the dataset gives no split"):
+        split_pairs([pair("a")], SplitConfig(by="files"), 0, 3)
+
+
+def test_by_lists_of_names_and_by_text_files(tmp_path):
+    pairs = [pair(n) for n in ("a", "b", "c")]
+    assert names(split_pairs(pairs, SplitConfig(by="files", test=("b",)), 0, 3)) == [["a", "c"], [], ["b"]]
+    listed = tmp_path / "val.txt"
+    listed.write_text("a\nc\n")
+    assert names(split_pairs(pairs, SplitConfig(by="files", validation=(str(listed),)), 0, 3)) == [
+        ["b"],
+        ["a", "c"],
+        [],
+    ]
+
+
+def test_by_block_with_a_buffer():
+    big = pair("big", size=400)
+    config = SplitConfig(by="block", fractions=(0.5, 0.25, 0.25), block_px=100, buffer_px=10)
+    split = split_pairs([big], config, 0, 3)
+    masks = {side: pairs[0].labels.values != UNLABELLED for side, pairs in split.sides.items()}
+    assert masks["validation"].sum() == masks["test"].sum() == 4 * 100 * 100
+    assert not (masks["validation"] & masks["test"]).any()
+    held = np.argwhere(masks["validation"] | masks["test"])
+    inside = np.zeros((400, 400), bool)
+    for row, col in held[::7]:
+        inside[max(0, row - 10) : row + 11, max(0, col - 10) : col + 11] = True
+    assert not (inside & masks["train"]).any()
+    assert masks["train"].sum() < 8 * 100 * 100
+
+
+def test_the_buffer_is_the_patch_by_default():
+    config = SplitConfig(by="block", block_px=200)
+    widths = []
+    for patch in (16, 64):
+        (train,) = split_pairs([pair("big", size=400)], config, 0, 3, patch_px=patch).train
+        widths.append((train.labels.values != UNLABELLED).sum())
+    assert widths[0] > widths[1]
+
+
+def test_by_block_over_several_scenes_with_rare_classes():
+    values = np.zeros((40, 40), np.uint8)
+    pairs = [pair(f"s{i}", values) for i in range(6)]
+    for p in pairs[:2]:
+        p.labels.values[5:15, 5:15] = 1
+    split = split_pairs(pairs, SplitConfig(by="block", buffer_px=0), 0, 3)
+    for side in (split.train, split.validation):
+        counts = sum(p.labels.counts(3) for p in side)
+        assert (counts[:2] > 0).all()
+
+
+def test_by_polygon(tmp_path):
+    import geopandas as gpd
+    from shapely import box
+
+    grid = Grid(100, 100, CRS.from_epsg(32633).to_wkt(), Affine(1, 0, 0, 0, -1, 100))
+    shapes = [box(10 * i, 10, 10 * i + 5, 20) for i in range(8)]
+    gpd.GeoDataFrame({"k": [i % 2 for i in range(8)]}, geometry=shapes, crs=grid.crs).to_file(tmp_path / "l.gpkg")
+    labels = burn_labels(tmp_path / "l.gpkg", grid, "k")
+    whole = Pair(Scene.from_array(np.zeros((1, 100, 100), np.uint8), grid=grid), labels, "x")
+    split = split_pairs([whole], SplitConfig(by="polygon", buffer_px=2), 0, 2)
+    assert [side[0].labels.counts(2).tolist() for side in (split.train, split.validation)] == [[150, 150], [50, 50]]
+    with pytest.raises(ValueError, match="by feature"):
+        split_pairs([pair("dense")], SplitConfig(by="polygon"), 0, 3)
+
+
+def test_a_class_that_is_never_trained_on_is_noted():
+    lacking = pair("a", np.zeros((8, 8), np.uint8))
+    split = split_pairs([lacking, pair("b")], SplitConfig(by="files", test=("b",)), 0, 3)
+    assert any("b has no training label" in note for note in split.notes)
+
+
+def test_nothing_to_divide():
+    with pytest.raises(DataError, match="no labelled pixel"):
+        split_pairs([pair("x", np.full((8, 8), 255, np.uint8))], SplitConfig(by="block"), 0, 3)
+
+
+@pytest.mark.parametrize("by", ["scene", "pattern"])
+def test_folds_of_whole_scenes(by):
+    config = SplitConfig(by=by, pattern="(tile[0-9]+)", test=("tile10",) if by == "pattern" else (), folds=3)
+    folds = split_folds(TILES, config, 0, 3)
+    held = [name for fold in folds for name in names(fold)[1]]
+    assert sorted(held) == sorted(set(held))
+    assert len(held) == (9 if by == "pattern" else 12)
+    for fold in folds:
+        train, validation, test = map(set, names(fold))
+        assert not train & validation
+        assert len(test) == (3 if by == "pattern" else 0)
+        if by == "pattern":
+            assert len({name.split("_")[0] for name in validation}) == 1
+
+
+def test_folds_of_blocks():
+    folds = split_folds([pair("x", size=120)], SplitConfig(by="block", folds=4, buffer_px=4), 0, 3)
+    held = np.stack([fold.validation[0].labels.values != UNLABELLED for fold in folds])
+    assert (held.sum(axis=0) == 1).all()
+
+
+def test_folds_that_cannot_be_made():
+    with pytest.raises(DataError, match="at least 2"):
+        split_folds(TILES, SplitConfig(by="scene"), 0, 3)
+    with pytest.raises(DataError, match="5 folds need at least 5"):
+        split_folds(TILES, SplitConfig(by="pattern", pattern="(tile[0-9]+)", folds=5), 0, 3)

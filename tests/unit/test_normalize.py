@@ -1,0 +1,94 @@
+"""Normalisation: what the statistics mean, and that invalid pixels have no part in them."""
+
+import numpy as np
+import pytest
+
+from sparsecover.errors import ConfigError, DataError
+from sparsecover.normalize import KINDS, Normalizer, fit_normalizer
+
+RNG = np.random.default_rng(0)
+VALID = np.ones((40, 50), bool)
+VALID[:, :10] = False
+
+
+def scene(dtype: str) -> np.ndarray:
+    values = RNG.normal(500, 50, (3, 40, 50)).astype(dtype)
+    values[:, ~VALID] = 0  # a value far from all others: it would move every statistic
+    return values
+
+
+def fitted(kind: str, values: np.ndarray) -> Normalizer:
+    return fit_normalizer(kind, [(values, VALID)], values.dtype, 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_invalid_pixels_become_zero_and_output_is_float32(kind: str) -> None:
+    values = scene("uint16")
+    out = fitted(kind, values)(values, VALID)
+    assert out.dtype == np.float32
+    assert (out[:, ~VALID] == 0).all()
+    assert np.isfinite(out).all()
+
+
+def test_zscore_has_mean_0_and_deviation_1_over_valid_pixels() -> None:
+    values = scene("float32")
+    out = fitted("zscore", values)(values, VALID)[:, VALID]
+    np.testing.assert_allclose(out.mean(1), 0, atol=1e-4)
+    np.testing.assert_allclose(out.std(1), 1, atol=1e-3)
+
+
+def test_percentile_sends_1st_and_99th_to_minus_1_and_1() -> None:
+    values = scene("float64")
+    out = fitted("percentile", values)(values, VALID)[:, VALID]
+    np.testing.assert_allclose(np.percentile(out, [1, 99], axis=1), [[-1] * 3, [1] * 3], atol=1e-3)
+
+
+def test_percentile_is_not_moved_by_an_outlier_and_cuts_it() -> None:
+    values = scene("float32")
+    before = fitted("percentile", values)
+    values[0, 5, 20] = 1e9
+    after = fitted("percentile", values)
+    assert after.scale[0] == pytest.approx(before.scale[0], rel=0.1)
+    assert after(values, VALID).max() == after.clip
+
+
+def test_dtype_divides_by_the_largest_value_of_the_type() -> None:
+    values = np.full((3, 40, 50), 65535, np.uint16)
+    assert fitted("dtype", values)(values, VALID).max() == 1
+
+
+def test_large_offsets_keep_their_digits() -> None:
+    values = (20_000_000 + RNG.integers(0, 100, (3, 40, 50))).astype(np.int32)
+    out = fitted("minmax", values)(values, VALID)[:, VALID]
+    expected = (values[:, VALID] - 20_000_000) / 99
+    np.testing.assert_allclose(out, expected, atol=1e-5)
+
+
+def test_a_constant_band_becomes_zero_not_nan() -> None:
+    values = np.full((3, 40, 50), 7, np.uint8)
+    assert (fitted("zscore", values)(values, VALID) == 0).all()
+
+
+def test_round_trip_through_plain_values() -> None:
+    normalizer = fitted("percentile", scene("uint16"))
+    assert Normalizer.from_dict(normalizer.as_dict()) == normalizer
+    assert normalizer.select([2, 0]).offset == (normalizer.offset[2], normalizer.offset[0])
+
+
+def test_many_bands_stay_within_the_memory_bound() -> None:
+    values = RNG.normal(size=(224, 400, 400)).astype(np.float32)
+    valid = np.ones((400, 400), bool)
+    normalizer = fit_normalizer("percentile", [(values, valid)], values.dtype, 224)
+    assert len(normalizer.offset) == 224
+    assert normalizer.scale[0] == pytest.approx(2.33, abs=0.1)  # 99th percentile of the standard normal
+
+
+def test_mistakes_are_explained() -> None:
+    with pytest.raises(ConfigError, match="percentile"):
+        fit_normalizer("percentil", [], np.uint8, 3)
+    with pytest.raises(DataError, match="only nodata"):
+        fit_normalizer("zscore", [(scene("uint8"), np.zeros((40, 50), bool))], np.uint8, 3)
+    with pytest.raises(DataError, match="percentile or zscore"):
+        fitted("dtype", scene("float32"))
+    with pytest.raises(DataError, match="2 bands given"):
+        fitted("zscore", scene("float32"))(scene("float32")[:2], VALID)

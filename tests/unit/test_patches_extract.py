@@ -1,0 +1,299 @@
+"""Patches on disk: windows, limits, sides, files, continuing, and batches."""
+
+import csv
+import hashlib
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from shapely import box
+from skimage.io import imread
+
+from sparsecover.classes import UNLABELLED, ClassScheme
+from sparsecover.config import DataConfig
+from sparsecover.datasets import Dataset, Entry, Listing, Pair, open_dataset, open_listing
+from sparsecover.errors import DataError, OutputError, SceneError
+from sparsecover.grid import Grid
+from sparsecover.labels import LabelRaster
+from sparsecover.patches import extract
+from sparsecover.patches.extract import extract_patches
+from sparsecover.patches.extract_plan import ExtractOptions, regular_windows
+from sparsecover.patches.extract_sources import match_sources
+from sparsecover.patches.extract_view import describe_patches, patch_sheet
+from sparsecover.raster import Scene
+
+SCHEME = ClassScheme.from_dicts([{"code": 3, "name": "field"}, {"code": 7, "name": "water"}])
+PLACE = Affine(10, 0, 500_000, 0, -10, 5_800_000)
+
+
+def pair(name="scene", height=128, width=160, seed=0, left=0) -> Pair:
+    generator = np.random.default_rng(seed)
+    grid = Grid(height, width, "EPSG:32633", PLACE @ Affine.translation(left, 0))
+    grid = Grid(height, width, rasterio.crs.CRS.from_epsg(32633).to_wkt(), grid.transform)
+    values = generator.integers(1, 200, (3, height, width)).astype(np.uint16)
+    valid = np.ones((height, width), bool)
+    valid[:32, :32] = False
+    labels = generator.integers(0, 2, (height, width)).astype(np.uint8)
+    labels[96:, 128:] = UNLABELLED
+    scene = Scene.from_array(values, valid, grid, name, ["red", "green", "blue"])
+    return Pair(scene, LabelRaster(labels, grid, scheme=SCHEME), name)
+
+
+def dataset(*pairs: Pair) -> Dataset:
+    return Dataset(list(pairs) or [pair()], SCHEME)
+
+
+def options(**changes) -> ExtractOptions:
+    return ExtractOptions(**({"size_px": 32, "ratios": (0.5, 0.25, 0.25)} | changes))
+
+
+def test_patches_hold_the_pixels_of_their_windows(tmp_path):
+    given = pair()
+    result = extract_patches(dataset(given), tmp_path, options())
+    assert len(result.rows) == 4 * 5 - 1
+    assert dict(result.skipped) == {"too much nodata": 1}
+    row = result.rows[7]
+    folder = tmp_path / "Patch" / row["split"]
+    with rasterio.open(folder / "images" / f"{row['name']}.tif") as image:
+        part = slice(row["row"], row["row"] + 32), slice(row["col"], row["col"] + 32)
+        assert np.array_equal(image.read(), given.scene.read()[0][:, *part])
+        assert image.transform == PLACE @ Affine.translation(row["col"], row["row"])
+        assert image.crs.to_epsg() == 32633
+        assert image.descriptions == ("red", "green", "blue")
+    with rasterio.open(folder / "labels" / f"{row['name']}.tif") as labels:
+        indices = given.labels.values[part]
+        assert np.array_equal(labels.read(1), np.array([3, 7, 255])[np.minimum(indices, 2)])
+        assert labels.nodata == 255
+
+
+def test_the_manifest_tells_all_and_digests_fit(tmp_path):
+    extract_patches(dataset(), tmp_path, options())
+    with (tmp_path / "Patch" / "manifest.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [
+        "name", "split", "source", "row", "col", "size_px", "nodata_share", "pixels_field", "pixels_water",
+        "image_sha256", "labels_sha256",
+    ]  # fmt: skip
+    for row in rows:
+        path = tmp_path / "Patch" / row["split"] / "images" / f"{row['name']}.tif"
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == row["image_sha256"]
+    described = describe_patches(tmp_path)
+    assert sum(described["patches"].values()) == len(rows)
+    total = sum(described["classes"]["water"].values())
+    assert total == sum(int(row["pixels_water"]) for row in rows)
+
+
+def test_patches_can_be_opened_as_a_dataset(tmp_path):
+    extract_patches(dataset(), tmp_path, options())
+    opened = open_dataset(DataConfig(dataset="patches", root=tmp_path), tmp_path / "Patch" / "classes.csv")
+    assert len(opened.pairs) == 19
+    assert opened.scheme.names == ("field", "water")
+    assert opened.scheme.colors == SCHEME.colors
+    assert {p.split for p in opened.pairs} == {"train", "validation", "test"}
+
+
+def test_ratios_are_met_and_the_seed_decides(tmp_path):
+    sides = []
+    for number, seed in enumerate((0, 0, 1)):
+        rows = extract_patches(dataset(), tmp_path / str(number), options(seed=seed, max_nodata=1)).rows
+        sides.append([row["split"] for row in rows])
+        assert [sides[-1].count(side) for side in ("train", "validation", "test")] == [10, 5, 5]
+    assert sides[0] == sides[1] != sides[2]
+
+
+def test_limits_on_nodata_and_labels(tmp_path):
+    every = extract_patches(dataset(), tmp_path / "a", options(max_nodata=1, min_labelled=0))
+    assert len(every.rows) == 20
+    few = extract_patches(dataset(), tmp_path / "b", options(min_labelled=0.5))
+    assert dict(few.skipped) == {"too much nodata": 1, "too few labels": 1}
+    blank = pair()
+    blank.labels.values[:] = UNLABELLED
+    with pytest.raises(DataError, match=r"No patch is left: .*too few labels"):
+        extract_patches(dataset(blank), tmp_path / "c", options(min_labelled=0.5))
+
+
+def test_nodata_is_marked_in_the_files(tmp_path):
+    rows = extract_patches(dataset(), tmp_path, options(max_nodata=1)).rows
+    corner = next(row for row in rows if row["row"] == row["col"] == 0)
+    assert corner["nodata_share"] == 1
+    with rasterio.open(tmp_path / "Patch" / corner["split"] / "images" / f"{corner['name']}.tif") as image:
+        assert image.nodata == 0
+        assert not image.dataset_mask().any()
+
+
+def test_a_grid_of_cells_gives_a_patch_around_each_centre(tmp_path):
+    cells = [
+        box(500_000 + x, 5_800_000 - y - 300, 500_000 + x + 300, 5_800_000 - y) for x, y in ((500, 400), (1000, 700))
+    ]
+    far = box(500_000, 5_799_950, 500_050, 5_800_000)
+    frame = gpd.GeoDataFrame(geometry=[*cells, far], crs=32633).to_crs(4326)
+    frame.to_file(tmp_path / "grid.gpkg")
+    result = extract_patches(dataset(), tmp_path, options(ratios=(1, 0, 0)), [tmp_path / "grid.gpkg"])
+    assert [(row["row"], row["col"]) for row in result.rows] == [(39, 49), (69, 99)]
+    assert result.skipped["cut by the edge of the scene"] == 1
+    frame.translate(10).to_file(tmp_path / "away.gpkg")
+    with pytest.raises(DataError, match="lies on the scene"):
+        extract_patches(dataset(), tmp_path / "x", options(), [tmp_path / "away.gpkg"])
+
+
+def test_blocks_never_share_a_pixel_across_sides(tmp_path):
+    cut = options(size_px=24, stride_px=20, split="block", block_px=40)
+    result = extract_patches(dataset(pair(height=160, width=160)), tmp_path, cut)
+    assert result.skipped["overlap a patch of another side"] > 0
+    covered = {side: np.zeros((160, 160), bool) for side in ("train", "validation", "test")}
+    for row in result.rows:
+        covered[row["split"]][row["row"] : row["row"] + 24, row["col"] : row["col"] + 24] = True
+    assert not (covered["train"] & covered["validation"]).any()
+    assert not (covered["train"] & covered["test"]).any()
+    assert not (covered["validation"] & covered["test"]).any()
+
+
+def test_scenes_go_to_one_side_and_random_overlap_is_noted(tmp_path):
+    pairs = [pair(f"s{i}", 64, 64, seed=i, left=i * 200) for i in range(4)]
+    result = extract_patches(dataset(*pairs), tmp_path / "a", options(split="scene"))
+    sides = {}
+    for row in result.rows:
+        sides.setdefault(row["name"].split("_")[0], set()).add(row["split"])
+    assert all(len(found) == 1 for found in sides.values())
+    noted = extract_patches(dataset(pair(height=96, width=96)), tmp_path / "b", options(stride_px=20))
+    assert any("overlap patches of another side" in note for note in noted.notes)
+
+
+def test_a_stopped_run_is_continued(tmp_path, monkeypatch):
+    whole = extract_patches(dataset(), tmp_path / "whole", options())
+    write, written = extract._write, []
+
+    def failing(*arguments):
+        if len(written) == 5:
+            raise KeyboardInterrupt
+        written.append(arguments[2])
+        return write(*arguments)
+
+    monkeypatch.setattr(extract, "_write", failing)
+    with pytest.raises(KeyboardInterrupt):
+        extract_patches(dataset(), tmp_path / "cut", options())
+    with pytest.raises(DataError, match=r"no manifest.csv|There is no"):
+        describe_patches(tmp_path / "cut")
+    again = []
+    monkeypatch.setattr(extract, "_write", lambda *a: again.append(a[2]) or write(*a))
+    result = extract_patches(dataset(), tmp_path / "cut", options())
+    assert len(again) == len(whole.rows) - 5
+    assert not set(again) & set(written)
+    assert result.rows == whole.rows
+
+
+def test_a_row_cut_off_in_the_journal_is_written_again(tmp_path):
+    first = extract_patches(dataset(), tmp_path, options())
+    journal = tmp_path / "Patch" / ".extract.jsonl"
+    journal.write_text(journal.read_text()[:-40])
+    assert extract_patches(dataset(), tmp_path, options()).rows == first.rows
+
+
+def test_other_patches_are_not_mixed_in(tmp_path):
+    extract_patches(dataset(), tmp_path, options())
+    with pytest.raises(OutputError, match="other data or options"):
+        extract_patches(dataset(), tmp_path, options(seed=5))
+    assert len(extract_patches(dataset(), tmp_path, options(seed=5), overwrite=True).rows) == 19
+    (tmp_path / "full" / "Patch").mkdir(parents=True)
+    (tmp_path / "full" / "Patch" / "mine.txt").write_text("x")
+    with pytest.raises(OutputError, match="is not empty"):
+        extract_patches(dataset(), tmp_path / "full", options())
+
+
+def test_a_scene_that_cannot_be_read_is_reported_and_the_rest_done(tmp_path):
+    class Broken(Scene):
+        def read(self, window=None):
+            raise SceneError("truncated")
+
+    good, bad = pair("good"), pair("bad")
+    bad = Pair(Broken("bad", bad.scene.source), bad.labels, "bad")
+    result = extract_patches(dataset(bad, good), tmp_path, options())
+    assert len(result.rows) == 19
+    assert result.failures == ["bad: truncated"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"ratios": (0.5, 0.5, 0.5)}, {"ratios": (1.5, -0.5, 0)}, {"size_px": 0}, {"stride_px": 0}, {"max_nodata": 2}],
+)
+def test_options_that_cannot_be_meant(changes):
+    with pytest.raises(DataError):
+        options(**changes)
+
+
+def test_sides_that_stay_empty_and_scenes_that_are_too_small(tmp_path):
+    with pytest.raises(DataError, match="leaves no validation patch"):
+        extract_patches(dataset(), tmp_path, options(split="scene"))
+    with pytest.raises(DataError, match="smaller than a patch"):
+        extract_patches(dataset(), tmp_path, options(size_px=500))
+
+
+def test_regular_windows():
+    windows = regular_windows(Grid(70, 100), 32, 30)
+    assert [(w.row, w.col) for w in windows] == [(r, c) for r in (0, 30) for c in (0, 30, 60)]
+
+
+def test_a_sheet_of_pictures(tmp_path):
+    extract_patches(dataset(), tmp_path, options(max_nodata=1))
+    patch_sheet(tmp_path, tmp_path / "sheet.png", number=3)
+    picture = imread(tmp_path / "sheet.png")
+    assert picture.shape[:2] == (3 * 38, 3 * 38)
+    assert picture.std() > 10
+    with pytest.raises(OutputError):
+        patch_sheet(tmp_path, tmp_path / "missing" / "sheet.png")
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+
+
+def test_batches_are_matched_by_folder_and_number(tmp_path):
+    touch(
+        tmp_path / "Image_1.TIF", tmp_path / "label_1.tif", tmp_path / "GRID_1.gpkg", tmp_path / "Image_1.tif.aux.xml"
+    )
+    touch(tmp_path / "deep" / "image_1.tif", tmp_path / "deep" / "LABEL_1.gpkg", tmp_path / "deep" / "grid_1.gpkg")
+    touch(tmp_path / "image_2.tif", tmp_path / "label_3.tif")
+    flat = match_sources(tmp_path)
+    assert [(s.image.name, s.labels.name, s.grid.name) for s in flat.sources] == [
+        ("Image_1.TIF", "label_1.tif", "GRID_1.gpkg")
+    ]
+    assert [line.rpartition("/")[2] for line in flat.problems] == [
+        "image_2.tif has no labels",
+        "label_3.tif has no image",
+        "image_2.tif has no grid",
+    ]
+    assert len(match_sources(tmp_path, recursive=True).sources) == 2
+    assert match_sources(tmp_path / "deep", grid=None).sources[0].grid is None
+
+
+def test_batches_that_cannot_be_matched(tmp_path):
+    with pytest.raises(DataError, match="no folder"):
+        match_sources(tmp_path / "missing")
+    with pytest.raises(DataError, match="No image named"):
+        match_sources(tmp_path)
+    with pytest.raises(DataError, match=r"exactly one \*"):
+        match_sources(tmp_path, image="image")
+    touch(tmp_path / "image_1.tif", tmp_path / "IMAGE_1.png")
+    with pytest.raises(DataError, match="same number"):
+        match_sources(tmp_path)
+
+
+def test_a_batch_from_files(tmp_path):
+    for i in (1, 2):
+        given = pair(f"Image_{i}", seed=i)
+        profile = {"driver": "GTiff", "height": 128, "width": 160, "crs": "EPSG:32633", "transform": PLACE}
+        with rasterio.open(tmp_path / f"Image_{i}.tif", "w", dtype="uint16", count=3, **profile) as target:
+            target.write(given.scene.read()[0])
+        with rasterio.open(tmp_path / f"Label_{i}.tif", "w", dtype="uint8", count=1, **profile) as target:
+            target.write(given.labels.values, 1)
+    found = match_sources(tmp_path)
+    listing = Listing([Entry(s.name, (s.image,), s.labels) for s in found.sources], found.problems)
+    opened = open_listing(listing, DataConfig())
+    result = extract_patches(opened, tmp_path / "out", options(), [s.grid for s in found.sources])
+    assert len(result.rows) == 40
+    assert {Path(row["source"]).name for row in result.rows} == {"Image_1.tif", "Image_2.tif"}
