@@ -140,6 +140,8 @@ class TrainConfig(Section):
     save_every_minutes: float = Field(5.0, gt=0)
     save_top_k: int = Field(0, ge=0)
     save_every_epochs: int | None = Field(None, ge=1)
+    samples_every: int | None = Field(10, ge=1, description="epochs between sheets of validation samples; null: none")
+    sync_batchnorm: bool = Field(False, description="batch statistics over all GPUs of a training on several")
     workers: int | Auto = "auto"
     deterministic: bool = False
 
@@ -179,6 +181,14 @@ class Config(Section):
         for setting in settings:
             apply_setting(data, setting)
         return cls.from_dict(data).anchored(path.parent)
+
+    @classmethod
+    def from_settings(cls, settings: Iterable[str]) -> Self:
+        """The defaults with settings of the form ``dotted.key=value`` applied."""
+        data: dict[str, Any] = {}
+        for setting in settings:
+            apply_setting(data, setting)
+        return cls.from_dict(data)
 
     def anchored(self, folder: Path) -> Self:
         """With ``data.root`` and a class file taken relative to ``folder`` unless absolute or found from here."""

@@ -1,62 +1,25 @@
 """Downloads from a local server: resuming, checksums, unpacking, and what is refused."""
 
 import hashlib
-import http.server
 import io
 import tarfile
-import threading
 import zipfile
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
+from file_server import Server, serving
 from sparsecover.datasets import KNOWN, download, find_known, get_dataset
 from sparsecover.datasets.known import KnownDataset, RemoteFile
 from sparsecover.errors import DataError, OutputError
 
 
-class Server(http.server.BaseHTTPRequestHandler):
-    """Serves bytes by path; can break off, and can ignore ranges."""
-
-    content: ClassVar[dict[str, bytes]] = {}
-    break_after: ClassVar[list[int]] = []
-    ranges = True
-    asked: ClassVar[list[tuple[str, str | None]]] = []
-
-    def do_GET(self):
-        wanted = self.headers.get("Range")
-        type(self).asked.append((self.path, wanted))
-        data = self.content.get(self.path)
-        if data is None:
-            self.send_error(404)
-            return
-        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.ranges else 0
-        if start >= len(data):
-            self.send_error(416)
-            return
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(data) - start))
-        self.end_headers()
-        stop = start + self.break_after.pop(0) if self.break_after else len(data)
-        self.wfile.write(data[start:stop])
-
-    def log_message(self, *arguments):
-        pass
-
-
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setattr(download, "_PAUSE_S", 0.0)
-    for name, value in (("content", {}), ("break_after", []), ("ranges", True), ("asked", [])):
-        monkeypatch.setattr(Server, name, value)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as running:
-        thread = threading.Thread(target=running.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-        thread.join()
+    with serving() as address:
+        yield address
 
 
 def zipped(files: dict[str, bytes]) -> bytes:

@@ -131,12 +131,12 @@ def test_a_grid_of_cells_gives_a_patch_around_each_centre(tmp_path):
     far = box(500_000, 5_799_950, 500_050, 5_800_000)
     frame = gpd.GeoDataFrame(geometry=[*cells, far], crs=32633).to_crs(4326)
     frame.to_file(tmp_path / "grid.gpkg")
-    result = extract_patches(dataset(), tmp_path, options(ratios=(1, 0, 0)), [tmp_path / "grid.gpkg"])
+    result = extract_patches(dataset(), tmp_path, options(ratios=(1, 0, 0)), {"scene": tmp_path / "grid.gpkg"})
     assert [(row["row"], row["col"]) for row in result.rows] == [(39, 49), (69, 99)]
     assert result.skipped["cut by the edge of the scene"] == 1
     frame.translate(10).to_file(tmp_path / "away.gpkg")
     with pytest.raises(DataError, match="lies on the scene"):
-        extract_patches(dataset(), tmp_path / "x", options(), [tmp_path / "away.gpkg"])
+        extract_patches(dataset(), tmp_path / "x", options(), {"scene": tmp_path / "away.gpkg"})
 
 
 def test_blocks_never_share_a_pixel_across_sides(tmp_path):
@@ -294,6 +294,6 @@ def test_a_batch_from_files(tmp_path):
     found = match_sources(tmp_path)
     listing = Listing([Entry(s.name, (s.image,), s.labels) for s in found.sources], found.problems)
     opened = open_listing(listing, DataConfig())
-    result = extract_patches(opened, tmp_path / "out", options(), [s.grid for s in found.sources])
+    result = extract_patches(opened, tmp_path / "out", options(), {s.name: s.grid for s in found.sources if s.grid})
     assert len(result.rows) == 40
     assert {Path(row["source"]).name for row in result.rows} == {"Image_1.tif", "Image_2.tif"}

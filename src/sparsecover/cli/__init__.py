@@ -18,6 +18,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("predict", "Map scenes of any size with a trained network."),
     "evaluate": ("evaluate", "Score a network or a map against labels."),
     "labels": ("labels", "Burn vectors, simulate partial labels, count labels."),
+    "extract": ("extract", "Cut scenes and labels into patches on disk."),
+    "data": ("data", "Known public datasets: list, download, describe."),
     "models": ("models", "List the networks that can be trained."),
     "export": ("export", "Write a network as ONNX, for QGIS' Deepness and others."),
     "doctor": ("doctor", "Versions, devices, formats, optional parts."),

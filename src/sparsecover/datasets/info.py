@@ -12,9 +12,11 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
     """Plain values for printing and JSON.
 
     Returns:
-        ``pairs``; ``splits`` (pairs by side, where the dataset gives sides); ``sizes`` ([height, width, pairs], the
+        ``pairs``; ``splits`` (pairs by side, where the dataset gives sides) and ``windows`` (by side, where a published
+        split is made of windows); ``sizes`` ([height, width, pairs], the
         commonest first); ``bands`` (names) and ``dtype``; ``labelled_share`` of all pixels; ``classes`` (code, name,
-        pixels and share of the labelled pixels); ``unlabelled_pairs``; ``notes``.
+        pixels and share of the labelled pixels); ``unlabelled_pairs``; ``notes``, and among
+        them ``left_out``: files that could not be used.
     """
     classes = len(dataset.scheme)
     by_pair = np.stack([pair.labels.counts(classes) for pair in dataset.pairs])
@@ -24,6 +26,7 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
     return {
         "pairs": len(dataset.pairs),
         "splits": dict(Counter(pair.split for pair in dataset.pairs if pair.split)),
+        "windows": dict(_windows(dataset)),
         "sizes": [[*size, number] for size, number in sizes.most_common()],
         "bands": [band.name for band in first.bands],
         "dtype": str(first.dtype),
@@ -34,4 +37,13 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
         ],
         "unlabelled_pairs": [p.name for p, n in zip(dataset.pairs, by_pair, strict=True) if not n.any()],
         "notes": dataset.notes,
+        "left_out": dataset.left_out,
     }
+
+
+def _windows(dataset: Dataset) -> Counter[str]:
+    windows: Counter[str] = Counter()
+    for pair in dataset.pairs:
+        if pair.split and pair.windows:
+            windows[pair.split] += len(pair.windows)
+    return windows

@@ -70,13 +70,14 @@ def open_dataset(config: DataConfig, classes: Classes = None) -> Dataset:
 def open_listing(listing: Listing, config: DataConfig, classes: Classes = None) -> Dataset:
     """As ``open_dataset``, for files that are listed already."""
     notes = list(listing.notes)
+    left_out: list[str] = []
     if listing.problems:
-        _refuse(listing.problems, "files without a partner", config.skip_unpaired, "data.skip_unpaired=true", notes)
+        _refuse(listing.problems, "files without a partner", config.skip_unpaired, "data.skip_unpaired=true", left_out)
     skip = config.on_read_error == "skip"
-    opened = _each(listing.entries, lambda entry: _open(entry, config, listing), skip, notes)
+    opened = _each(listing.entries, lambda entry: _open(entry, config, listing), skip, left_out)
     if not opened:
-        raise DataError(f"There is no pair of image and labels in {config.root}.\n" + summary(notes))
-    opened = _same_bands(_same_kind(opened), skip, notes)
+        raise DataError(f"There is no pair of image and labels in {config.root}.\n" + summary([*notes, *left_out]))
+    opened = _same_bands(_same_kind(opened), skip, left_out)
     if config.bands is None:
         scenes, dropped = drop_empty_bands([item.scene for item in opened])
         opened = [replace(item, scene=scene) for item, scene in zip(opened, scenes, strict=True)]
@@ -88,13 +89,14 @@ def open_listing(listing: Listing, config: DataConfig, classes: Classes = None) 
         labels = _labels(item, config, scheme, unlabelled, notes)
         return _finish(item, labels, config, in_memory, notes)
 
-    pairs = _each(opened, finish, skip, notes)
+    pairs = _each(opened, finish, skip, left_out)
+    notes += left_out
     if in_memory and not any(pair.labels.counts(len(scheme)).any() for pair in pairs):
         raise DataError("No labelled pixel in any of the label files.\n" + summary(notes))
-    return Dataset(pairs, scheme, notes)
+    return Dataset(pairs, scheme, notes, left_out)
 
 
-def _each(items: Iterable[Item], action: Callable[[Item], Result], skip: bool, notes: list[str]) -> list[Result]:
+def _each(items: Iterable[Item], action: Callable[[Item], Result], skip: bool, left_out: list[str]) -> list[Result]:
     """The results of an action; failures of single items are raised together at the end, or noted."""
     results, problems = [], []
     for item in items:
@@ -103,14 +105,14 @@ def _each(items: Iterable[Item], action: Callable[[Item], Result], skip: bool, n
         except SparseCoverError as error:
             problems.append(str(error))
     if problems:
-        _refuse(problems, "files cannot be used", skip, "data.on_read_error=skip", notes)
+        _refuse(problems, "files cannot be used", skip, "data.on_read_error=skip", left_out)
     return results
 
 
-def _refuse(problems: Sequence[str], what: str, skip: bool, setting: str, notes: list[str]) -> None:
+def _refuse(problems: Sequence[str], what: str, skip: bool, setting: str, left_out: list[str]) -> None:
     if not skip:
         raise DataError(f"{len(problems)} {what} (--set {setting} leaves them out):\n{summary(problems)}")
-    notes.append(f"Left out, {len(problems)} {what}:\n{summary(problems)}")
+    left_out.append(f"Left out, {len(problems)} {what}:\n{summary(problems)}")
 
 
 def _open(entry: Entry, config: DataConfig, listing: Listing) -> _Opened:
@@ -127,13 +129,13 @@ def _same_kind(opened: Sequence[_Opened]) -> list[_Opened]:
     return [replace(o, mask=None if o.mask is None else replace(o.mask, by_color=True)) for o in opened]
 
 
-def _same_bands(opened: Sequence[_Opened], skip: bool, notes: list[str]) -> list[_Opened]:
+def _same_bands(opened: Sequence[_Opened], skip: bool, left_out: list[str]) -> list[_Opened]:
     """Only scenes with the number of bands that most have; grey or CMYK files among RGB ones are reported."""
     bands = [len(o.scene.bands) for o in opened]
     usual = Counter(bands).most_common(1)[0][0]
     odd = [f"{o.entry.name} has {n} bands, most have {usual}" for o, n in zip(opened, bands, strict=True) if n != usual]
     if odd:
-        _refuse(odd, "scenes with other bands", skip, "data.on_read_error=skip", notes)
+        _refuse(odd, "scenes with other bands", skip, "data.on_read_error=skip", left_out)
     return [o for o, n in zip(opened, bands, strict=True) if n == usual]
 
 

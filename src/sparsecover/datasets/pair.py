@@ -33,11 +33,12 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Pairs with one scheme of classes, and notes on what was left out."""
+    """Pairs with one scheme of classes, notes on how they were read, and (among these) what was left out and why."""
 
     pairs: list[Pair]
     scheme: ClassScheme
     notes: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
 
 def simulate_pairs(pairs: Sequence[Pair], config: SimulateConfig) -> list[Pair]:

@@ -9,6 +9,12 @@ if TYPE_CHECKING:
     from sparsecover.patches.batch import Batch as Batch
     from sparsecover.patches.batch import collate as collate
     from sparsecover.patches.dataset import PatchDataset as PatchDataset
+    from sparsecover.patches.extract import Extraction as Extraction
+    from sparsecover.patches.extract import extract_patches as extract_patches
+    from sparsecover.patches.extract_plan import ExtractOptions as ExtractOptions
+    from sparsecover.patches.extract_sources import match_sources as match_sources
+    from sparsecover.patches.extract_view import describe_patches as describe_patches
+    from sparsecover.patches.extract_view import patch_sheet as patch_sheet
     from sparsecover.patches.plan import Labels as Labels
     from sparsecover.patches.plan import Patch as Patch
     from sparsecover.patches.plan import PatchPlan as PatchPlan
@@ -25,6 +31,12 @@ __all__, __getattr__, __dir__ = lazy_names(
         "Batch": "batch",
         "collate": "batch",
         "PatchDataset": "dataset",
+        "Extraction": "extract",
+        "extract_patches": "extract",
+        "ExtractOptions": "extract_plan",
+        "match_sources": "extract_sources",
+        "describe_patches": "extract_view",
+        "patch_sheet": "extract_view",
         "Labels": "plan",
         "Patch": "plan",
         "PatchPlan": "plan",

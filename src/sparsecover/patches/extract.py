@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ def extract_patches(
     dataset: Dataset,
     out: Path,
     options: ExtractOptions,
-    grids: Sequence[Path | None] = (),
+    grids: Mapping[str, Path] | None = None,
     *,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -56,24 +56,25 @@ def extract_patches(
 
     Args:
         dataset: scenes with labels.
-        grids: for each pair a vector file whose cells each give one patch around their centre, or None for a regular
-            grid from the first pixel on; default: regular grids.
+        grids: by name of a pair a vector file whose cells each give one patch around their centre; the others get a
+            regular grid from the first pixel on.
         overwrite: replace earlier patches. Without it, patches of the same data and options are continued.
 
     Returns:
         Rows of the manifest, reasons for windows left out with their numbers, and files that failed.
 
     Raises:
-        DataError: no patch is left, or a side that should have some is empty; OutputError: the folder holds patches of
-            other options, or cannot be written.
+        DataError: no patch is left, a side that should have some is empty, or two pairs have one name.
+        OutputError: the folder holds patches of other options, or cannot be written.
     """
-    result = Extraction(out / "Patch", notes=list(dataset.notes))
+    _check_names(dataset.pairs)
+    result = Extraction(out / "Patch", failures=list(dataset.left_out))
+    result.notes += [note for note in dataset.notes if note not in dataset.left_out]
     planned: list[PlannedPatch] = []
     for number, pair in enumerate(dataset.pairs):
+        cells = (grids or {}).get(pair.name)
         try:
-            planned += plan_pair(
-                number, pair, dataset.scheme, options, grids[number] if grids else None, result.skipped
-            )
+            planned += plan_pair(number, pair, dataset.scheme, options, cells, result.skipped)
         except (SceneError, LabelsElsewhere) as error:
             result.failures.append(f"{pair.name}: {error}")
     if not planned:
@@ -90,6 +91,13 @@ def extract_patches(
             progress(index + 1, len(planned))
     _finish(result, dataset.scheme)
     return result
+
+
+def _check_names(pairs: Sequence[Pair]) -> None:
+    """Patches are named after their pair, so no two may have the same name in a file."""
+    counted = Counter(_file_name(pair.name) for pair in pairs)
+    if twice := [name for name, number in counted.items() if number > 1]:
+        raise DataError(f"Several scenes would give patches named {', '.join(twice[:5])}. Rename one of each.")
 
 
 def _begin(

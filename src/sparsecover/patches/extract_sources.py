@@ -58,8 +58,13 @@ def match_sources(
     if cells:
         problems += [f"{path} has no grid" for key, path in images.items() if key not in cells]
     both = [key for key in images if key in masks and (not cells or key in cells)]
-    sources = [Source(images[key].stem, images[key], masks[key], cells.get(key)) for key in both]
+    sources = [Source(_name(images[key], root), images[key], masks[key], cells.get(key)) for key in both]
     return Sources(sources, problems)
+
+
+def _name(path: Path, root: Path) -> str:
+    """The path below ``root`` without its ending: folders tell images of the same name apart."""
+    return path.relative_to(root).with_suffix("").as_posix()
 
 
 def _keyed(files: Sequence[Path], pattern: str, endings: tuple[str, ...]) -> dict[tuple[Path, str], Path]:

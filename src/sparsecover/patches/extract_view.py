@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from sparsecover.classes import ClassScheme, read_class_table
+from sparsecover.classes import UNLABELLED, ClassScheme, read_class_table
 from sparsecover.errors import DataError, OutputError
-from sparsecover.figures import class_picture, encode, label_picture, scene_picture
+from sparsecover.figures import class_picture, encode, scene_picture
 from sparsecover.labels import read_labels
 from sparsecover.patches.extract import CLASSES, MANIFEST
 from sparsecover.patches.extract_plan import SIDES
@@ -55,9 +55,10 @@ def patch_sheet(out: Path, path: Path, number: int = 8, seed: int = 0) -> None:
         if any(int(n) for column, n in row.items() if column.startswith("pixels_")):
             labels = read_labels(folder / row["split"] / "labels" / f"{row['name']}.tif", scheme=scheme).raster.values
         else:
-            labels = np.full(valid.shape, 255, np.uint8)
-        overlay = label_picture(picture, [labels], scheme.colors)
-        strips.append(_joined([picture, class_picture(labels, scheme.colors), overlay], axis=1))
+            labels = np.full(valid.shape, UNLABELLED, np.uint8)
+        colors = class_picture(labels, scheme.colors)
+        overlay = np.where((labels != UNLABELLED)[..., None], picture // 2 + colors // 2, picture)
+        strips.append(_joined([picture, colors, overlay], axis=1))
     sheet = _joined(strips, axis=0)
     try:
         path.write_bytes(encode(sheet, "png"))

@@ -13,9 +13,14 @@ if TYPE_CHECKING:
     from sparsecover.pipeline.evaluating import evaluate as evaluate
     from sparsecover.pipeline.evaluating import evaluate_checkpoint as evaluate_checkpoint
     from sparsecover.pipeline.evaluating import evaluate_map_files as evaluate_map_files
+    from sparsecover.pipeline.extracting import extract_folder as extract_folder
+    from sparsecover.pipeline.extracting import extract_scene as extract_scene
     from sparsecover.pipeline.inputs import Inputs as Inputs
     from sparsecover.pipeline.inputs import LabelOptions as LabelOptions
     from sparsecover.pipeline.inputs import open_inputs as open_inputs
+    from sparsecover.pipeline.known_data import describe_data as describe_data
+    from sparsecover.pipeline.known_data import describe_layout as describe_layout
+    from sparsecover.pipeline.known_data import download_known as download_known
     from sparsecover.pipeline.label_files import burn_to_file as burn_to_file
     from sparsecover.pipeline.label_files import describe_labels as describe_labels
     from sparsecover.pipeline.label_files import simulate_to_file as simulate_to_file
@@ -38,9 +43,14 @@ __all__, __getattr__, __dir__ = lazy_names(
         "evaluate": "evaluating",
         "evaluate_checkpoint": "evaluating",
         "evaluate_map_files": "evaluating",
+        "extract_folder": "extracting",
+        "extract_scene": "extracting",
         "Inputs": "inputs",
         "LabelOptions": "inputs",
         "open_inputs": "inputs",
+        "describe_data": "known_data",
+        "describe_layout": "known_data",
+        "download_known": "known_data",
         "burn_to_file": "label_files",
         "describe_labels": "label_files",
         "simulate_to_file": "label_files",

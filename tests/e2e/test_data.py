@@ -1,0 +1,102 @@
+"""``data list``, ``data get`` and ``data info`` in a fresh process; downloads come from a server on this machine."""
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from file_server import Server, serving
+
+from .conftest import Command, assert_users_mistake
+
+TOY = """
+import sys
+from sparsecover.cli import run
+from sparsecover.datasets import KNOWN, known
+file = known.RemoteFile(sys.argv[1], sys.argv[2])
+KNOWN["toy"] = known.KnownDataset("toy", "Toy", "folder", "none", "", (file,), ("images", "masks"))
+sys.exit(run(sys.argv[3:]))
+"""
+
+
+def get_toy(address: str, digest: str, root: Path) -> subprocess.CompletedProcess[str]:
+    """``sparsecover data get toy`` where toy is an archive on the server."""
+    arguments = [f"{address}/toy.zip", digest, "data", "get", "toy", "--root", str(root)]
+    return subprocess.run([sys.executable, "-c", TOY, *arguments], capture_output=True, text=True, check=False,
+                          env=os.environ | {"OMP_NUM_THREADS": "1"})  # fmt: skip
+
+
+def toy_archive() -> bytes:
+    """Three pairs of 32 x 24 pixels, two classes of equal size."""
+    values = np.random.default_rng(0).integers(0, 255, (32, 24, 3)).astype(np.uint8)
+    mask = np.repeat([[0], [1]], 16, axis=0).repeat(24, 1).astype(np.uint8)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, picture in (("images", values), ("masks", mask)):
+            for number in range(3):
+                file = io.BytesIO()
+                Image.fromarray(picture).save(file, "png")
+                archive.writestr(f"{name}/{number}.png", file.getvalue())
+    return buffer.getvalue()
+
+
+def test_a_download_goes_on_where_it_broke_off_and_can_be_described(cli: Command, tmp_path: Path) -> None:
+    with serving() as address:
+        Server.content["/toy.zip"] = archive = toy_archive()
+        Server.break_after = [len(archive) // 2]
+        result = get_toy(address, hashlib.md5(archive).hexdigest(), tmp_path)
+        assert result.returncode == 0, result.stderr
+        assert [wanted for _, wanted in Server.asked] == [None, f"bytes={len(archive) // 2}-"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "masks"]
+    described = cli("data", "info", "folder", "--root", tmp_path, "--json")
+    assert described.returncode == 0, described.stderr
+    found = json.loads(described.stdout)
+    assert (found["pairs"], found["sizes"]) == (3, [[32, 24, 3]])
+    assert [row["share"] for row in found["classes"]] == [0.5, 0.5]
+
+
+def test_a_wrong_checksum_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    with serving() as address:
+        Server.content["/toy.zip"] = toy_archive()
+        assert_users_mistake(get_toy(address, "0" * 32, tmp_path), "MD5 checksum", "expected 000")
+    assert not (tmp_path / "images").exists()
+
+
+def test_a_licence_that_asks_for_a_login_prints_the_steps(cli: Command, tmp_path: Path) -> None:
+    result = cli("data", "get", "deepglobe", "--root", tmp_path / "here")
+    assert_users_mistake(result, "accept the terms", "kaggle", f"{tmp_path / 'here'} holds train/")
+    assert not (tmp_path / "here").exists()
+    assert_users_mistake(cli("data", "get", "deepglob"), "Did you mean 'deepglobe'")
+
+
+def test_the_list_names_datasets_and_licences(cli: Command) -> None:
+    result = cli("data", "list")
+    assert result.returncode == 0, result.stderr
+    for word in ("landcoverai", "deepglobe", "oxford-pet", "CC BY-NC-SA 4.0", "by hand"):
+        assert word in result.stdout
+
+
+def test_files_that_cannot_be_used_are_listed_and_the_rest_described(cli: Command, tmp_path: Path) -> None:
+    with zipfile.ZipFile(io.BytesIO(toy_archive())) as archive:
+        archive.extractall(tmp_path)
+    (tmp_path / "images" / "1.png").write_bytes(b"no picture")
+    (tmp_path / "masks" / "2.png").unlink()
+    result = cli("data", "info", "folder", "--root", tmp_path)
+    assert result.returncode == 2
+    assert "1 pair" in result.stdout
+    assert "2.png has no labels" in result.stdout.replace("\n", " ")
+    assert "1.png" in result.stdout
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("folder", "--config", "x.yaml")])
+def test_info_asks_for_one_source(cli: Command, arguments: tuple[str, ...]) -> None:
+    assert_users_mistake(cli("data", "info", *arguments), "either the NAME of a layout, or --config")
