@@ -7,52 +7,17 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pytest
-import rasterio
-from affine import Affine
 from PIL import Image
 from shapely import box
 
+import layouts
+from layouts import codes, image, mask, raster
 from sparsecover.classes import UNLABELLED
 from sparsecover.config import DataConfig, SimulateConfig, SplitConfig
 from sparsecover.datasets import open_dataset, opening, simulate_pairs, split_pairs
 from sparsecover.datasets.layouts.pairing import natural, pair_files
 from sparsecover.errors import ClassError, DataError, LabelError
 from sparsecover.labels import LabelFile, LabelRaster
-
-
-def image(path: Path, height=8, width=10, mode="RGB", seed=0) -> Path:
-    """A picture of noise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    bands = {"RGB": 3, "L": 1, "CMYK": 4}[mode]
-    values = np.random.default_rng(seed).integers(1, 255, (height, width, bands)).astype(np.uint8)
-    Image.frombytes(mode, (width, height), values.tobytes()).save(path)
-    return path
-
-
-def mask(path: Path, values) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.asarray(values, np.uint8)).save(path)
-    return path
-
-
-def codes(*rows, height=8, width=10):
-    """A mask whose rows are filled with these codes in turn."""
-    return np.array(rows, np.uint8)[np.arange(height) * len(rows) // height][:, None].repeat(width, 1)
-
-
-def raster(path: Path, values, left=500_000.0, **options) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    values = np.asarray(values)
-    values = values if values.ndim == 3 else values[None]
-    profile = {"driver": "GTiff", "dtype": values.dtype, "count": len(values), "crs": "EPSG:32633"}
-    profile |= {
-        "height": values.shape[1],
-        "width": values.shape[2],
-        "transform": Affine(10, 0, left, 0, -10, 5_800_000),
-    }
-    with rasterio.open(path, "w", **profile, **options) as target:
-        target.write(values)
-    return path
 
 
 def folder(root: Path, count=3) -> DataConfig:
@@ -345,19 +310,8 @@ def test_tables_that_cannot_be_used(tmp_path, text, message):
 # LandCover.ai
 
 
-def landcoverai(root: Path) -> DataConfig:
-    """Two orthophotos of 1100 x 1300 pixels: 3 x 3 windows are counted, 2 x 2 are whole."""
-    for i, name in enumerate(("N-33", "M-34")):
-        raster(root / "images" / f"{name}.tif", np.full((3, 1100, 1300), 9, np.uint8))
-        raster(root / "masks" / f"{name}.tif", codes(0, 1, 2, 3, 4, i, height=1100, width=1300))
-    (root / "train.txt").write_text("N-33_0\nN-33_4\nM-34_1\n")
-    (root / "val.txt").write_text("N-33_1\n")
-    (root / "test.txt").write_text("M-34_3\n")
-    return DataConfig(dataset="landcoverai", root=root)
-
-
 def test_landcoverai_published_split(tmp_path):
-    dataset = open_dataset(landcoverai(tmp_path))
+    dataset = open_dataset(DataConfig(dataset="landcoverai", root=layouts.landcoverai(tmp_path)))
     assert dataset.scheme.names == ("background", "building", "woodland", "water", "road")
     split = split_pairs(dataset.pairs, SplitConfig(by="files"), 0, 5)
     windows = {(p.name, side, w.row, w.col) for side, pairs in split.sides.items() for p in pairs for w in p.windows}
@@ -374,7 +328,7 @@ def test_landcoverai_published_split(tmp_path):
 
 
 def test_landcoverai_by_orthophoto_does_not_leak(tmp_path):
-    dataset = open_dataset(landcoverai(tmp_path))
+    dataset = open_dataset(DataConfig(dataset="landcoverai", root=layouts.landcoverai(tmp_path)))
     split = split_pairs(dataset.pairs, SplitConfig(by="scene", fractions=(0.5, 0.5, 0)), 0, 5)
     train, held = ({p.name for p in side} for side in (split.train, split.validation))
     assert len(train) == len(held) == 1
@@ -382,7 +336,7 @@ def test_landcoverai_by_orthophoto_does_not_leak(tmp_path):
 
 
 def test_landcoverai_lists_that_do_not_fit(tmp_path):
-    config = landcoverai(tmp_path)
+    config = DataConfig(dataset="landcoverai", root=layouts.landcoverai(tmp_path))
     (tmp_path / "val.txt").write_text("X-1_0\n")
     with pytest.raises(DataError, match=r"val.txt lists windows of X-1"):
         open_dataset(config)
@@ -396,17 +350,9 @@ def test_landcoverai_lists_that_do_not_fit(tmp_path):
 
 # DeepGlobe
 
-FOREST, WATER, UNKNOWN = (0, 255, 0), (0, 0, 255), (0, 0, 0)
-
 
 def deepglobe(root: Path, count=20) -> DataConfig:
-    for i in range(count):
-        image(root / "train" / f"{100 + i}_sat.jpg")
-        colors = np.zeros((8, 10, 3), np.uint8)
-        colors[:2], colors[2:6] = (3, 251, 0), (1, 0, 129)  # as found in the wild
-        mask(root / "train" / f"{100 + i}_mask.png", colors)
-    image(root / "valid" / "900_sat.jpg")
-    return DataConfig(dataset="deepglobe", root=root)
+    return DataConfig(dataset="deepglobe", root=layouts.deepglobe(root, count))
 
 
 def test_deepglobe(tmp_path):
@@ -423,7 +369,7 @@ def test_deepglobe(tmp_path):
 
 def test_deepglobe_metadata_and_chosen_classes(tmp_path):
     config = deepglobe(tmp_path, 3)
-    (tmp_path / "metadata.csv").write_text("image_id,split\n100,train\n101,valid\n102,test\n900,valid\n")
+    layouts.deepglobe_metadata(tmp_path)
     dataset = open_dataset(config, ["water"])
     assert [p.split for p in dataset.pairs] == ["train", "validation", "test"]
     assert dataset.pairs[0].labels.counts(1).tolist() == [40]
@@ -442,20 +388,14 @@ def test_deepglobe_training_image_without_mask(tmp_path):
 
 
 def oxford_pet(root: Path) -> DataConfig:
-    for i, name in enumerate(("Abyssinian_1", "beagle_2", "pug_10")):
-        image(root / "images" / f"{name}.jpg", seed=i)
-        mask(root / "annotations" / "trimaps" / f"{name}.png", codes(1, 2, 2, 3))
-    (root / "annotations" / "trimaps" / "._pug_10.png").write_bytes(b"resource fork")
-    (root / "annotations" / "trainval.txt").write_text("# list\nAbyssinian_1 1 1 1\nbeagle_2 5 2 1\n")
-    (root / "annotations" / "test.txt").write_text("pug_10 7 2 3\n")
-    return DataConfig(dataset="oxford-pet", root=root)
+    return DataConfig(dataset="oxford-pet", root=layouts.oxford_pet(root))
 
 
 def test_oxford_pet(tmp_path):
     dataset = open_dataset(oxford_pet(tmp_path))
     assert dataset.scheme.codes == (1, 2)
     assert dataset.pairs[0].labels.counts(2).tolist() == [20, 40]
-    assert [p.split for p in dataset.pairs] == ["train", "train", "test"]
+    assert [p.split for p in dataset.pairs] == ["train", "train", "train", "test"]
 
 
 def test_oxford_pet_with_the_border_as_a_class(tmp_path):
@@ -471,9 +411,20 @@ def test_oxford_pet_with_odd_jpegs(tmp_path):
     mask(tmp_path / "annotations" / "trimaps" / "basset_3.png", codes(1, 2))
     (tmp_path / "images" / "beagle_2.jpg").write_bytes(b"\xff\xd8\xff nonsense")
     dataset = open_dataset(config.model_copy(update={"on_read_error": "skip"}))
-    assert [p.name for p in dataset.pairs] == ["basset_3", "pug_10"]
-    assert any("beagle_2" in note for note in dataset.notes)
-    assert any("Abyssinian_1 has 1 bands" in note for note in dataset.notes)
+    assert [p.name for p in dataset.pairs] == ["Abyssinian_1", "basset_3", "Bengal_12", "pug_10"]
+    assert any("beagle_2" in note for note in dataset.left_out)
+    assert "Abyssinian_1 is grey and was read as RGB." in dataset.notes
+    values, _ = dataset.pairs[0].scene.read()
+    assert values.shape == (3, 8, 10)
+    assert (values == values[:1]).all()
+
+
+def test_oxford_pet_by_the_class_prefix_of_the_names(tmp_path):
+    dataset = open_dataset(oxford_pet(tmp_path))
+    breed = SplitConfig(by="pattern", pattern="^(.+)_[0-9]+$", test=("Bengal",))
+    assert [p.name for p in split_pairs(dataset.pairs, breed, 0, 2).test] == ["Bengal_12"]
+    cats = SplitConfig(by="pattern", pattern="^([A-Z]?)", train=("A", "B"), test=("",))
+    assert [p.name for p in split_pairs(dataset.pairs, cats, 0, 2).test] == ["beagle_2", "pug_10"]
 
 
 # Real sets

@@ -77,6 +77,8 @@ def open_listing(listing: Listing, config: DataConfig, classes: Classes = None) 
     opened = _each(listing.entries, lambda entry: _open(entry, config, listing), skip, left_out)
     if not opened:
         raise DataError(f"There is no pair of image and labels in {config.root}.\n" + summary([*notes, *left_out]))
+    if listing.grey_as_rgb:
+        opened = [_as_rgb(item, notes) for item in opened]
     opened = _same_bands(_same_kind(opened), skip, left_out)
     if config.bands is None:
         scenes, dropped = drop_empty_bands([item.scene for item in opened])
@@ -120,6 +122,14 @@ def _open(entry: Entry, config: DataConfig, listing: Listing) -> _Opened:
     if is_vector(entry.labels):
         return _Opened(entry, scene, None)
     return _Opened(entry, scene, MaskFile.open(entry.labels, scene.grid, by_color=listing.by_color, snap=listing.snap))
+
+
+def _as_rgb(item: _Opened, notes: list[str]) -> _Opened:
+    """A grey image as three equal bands."""
+    if len(item.scene.bands) != 1:
+        return item
+    notes.append(f"{item.entry.name} is grey and was read as RGB.")
+    return replace(item, scene=replace(item.scene, source=item.scene.source.select([0, 0, 0])))
 
 
 def _same_kind(opened: Sequence[_Opened]) -> list[_Opened]:

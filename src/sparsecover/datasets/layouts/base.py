@@ -35,6 +35,7 @@ class Listing:
         unlabelled: codes (or colours as red * 65536 + green * 256 + blue) that are no class here.
         by_color: match the scheme's colours; None: find out file by file.
         snap: send colour channels to 0 or 255 first.
+        grey_as_rgb: read single-band images among three-band ones as three equal bands.
     """
 
     entries: list[Entry]
@@ -44,6 +45,7 @@ class Listing:
     unlabelled: tuple[int, ...] = ()
     by_color: bool | None = None
     snap: bool = False
+    grey_as_rgb: bool = False
 
 
 def existing(folder: Path, what: str) -> Path:

@@ -16,7 +16,8 @@ _LISTS = {"trainval.txt": "train", "test.txt": "test"}
 def list_oxford_pet(config: DataConfig) -> Listing:
     """images/ with annotations/trimaps/ (or trimaps/); trainval.txt and test.txt tell the split where they are there.
 
-    The border is unlabelled unless ``classes`` names the code 3.
+    The border is unlabelled unless ``classes`` names the code 3. Some published photographs are grey: they are read as
+    RGB and named in the notes.
     """
     root = existing(config.root, "The dataset 'oxford-pet'")
     annotations = root / "annotations" if (root / "annotations").is_dir() else root
@@ -27,7 +28,7 @@ def list_oxford_pet(config: DataConfig) -> Listing:
         if (annotations / name).is_file():
             sides |= dict.fromkeys(_names(annotations / name), side)
     entries = [Entry(name, (image,), trimap, sides.get(name)) for name, image, trimap in paired.pairs]
-    return Listing(entries, paired.problems, paired.notes, SCHEME, (_BORDER,))
+    return Listing(entries, paired.problems, paired.notes, SCHEME, (_BORDER,), grey_as_rgb=True)
 
 
 def _names(path: Path) -> list[str]:
