@@ -71,6 +71,7 @@ class SplitConfig(Section):
     block_px: int | Auto = "auto"
     buffer_px: int | Auto = "auto"
     folds: int | None = Field(None, ge=2)
+    plan: Path | None = Field(None, description="a split written earlier (split.json), taken as it stands")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -191,12 +192,14 @@ class Config(Section):
         return cls.from_dict(data)
 
     def anchored(self, folder: Path) -> Self:
-        """With ``data.root`` and a class file taken relative to ``folder`` unless absolute or found from here."""
+        """With ``data.root``, a class file and a plan relative to ``folder`` unless absolute or found from here."""
         changes: dict[str, Any] = {}
         if not self.data.root.is_absolute() and not self.data.root.exists():
             changes["data"] = self.data.model_copy(update={"root": folder / self.data.root})
         if isinstance(self.classes, Path) and not self.classes.exists():
             changes["classes"] = folder / self.classes
+        if self.split.plan is not None and not self.split.plan.exists():
+            changes["split"] = self.split.model_copy(update={"plan": folder / self.split.plan})
         return self.model_copy(update=changes)
 
     def with_changes(self, changes: Mapping[str, Any]) -> Self:

@@ -113,7 +113,7 @@ def test_it_writes_what_it_promises(whole: tuple[Checkpoint, Path]) -> None:
     names = {path.name for path in out.iterdir()}
     assert names == {
         "best_iou.safetensors", "best_loss.safetensors", "last.safetensors", "history.csv", "metrics.json",
-        "curves.png", "per_class_iou.png", "config.yaml", "state.pt",
+        "curves.png", "per_class_iou.png", "samples_0003.png", "config.yaml", "manifest.json", "state.pt",
     }  # fmt: skip
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["per_class_iou"].keys() == set(SCHEME.names)
@@ -273,7 +273,7 @@ def test_a_finished_run_is_not_trained_again(whole: tuple[Checkpoint, Path]) -> 
 
 def test_the_decision_about_minutes_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter(range(100_000))
-    monkeypatch.setattr("sparsecover.training.trainer.time.perf_counter", lambda: float(next(seconds)))
+    monkeypatch.setattr("sparsecover.training.state.time.perf_counter", lambda: float(next(seconds)))
     config = make_config(**{"train.epochs": 500, "train.minutes": 1.0, "train.save_every_minutes": 1e-9})
     reporter = StopAt(30)
     with pytest.raises(Stop):

@@ -204,7 +204,7 @@ def test_what_needs_validation_is_refused_without() -> None:
 
 def test_minutes_shorten_training_and_its_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter(range(100_000))
-    monkeypatch.setattr("sparsecover.training.trainer.time.perf_counter", lambda: float(next(seconds)))
+    monkeypatch.setattr("sparsecover.training.state.time.perf_counter", lambda: float(next(seconds)))
     data, reporter = loader(*make_data(8), 2), Recorder()
     trainer = make_trainer(make_model(), reporter=reporter, schedule=Schedule("cosine", warmup_steps=50))
     history = trainer.fit(data, epochs=1000, minutes=1)  # one step a second, by the clock above

@@ -1,5 +1,6 @@
 """What the commands show: progress while they run (on a terminal only), and results as short tables."""
 
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -15,11 +16,13 @@ if TYPE_CHECKING:
     from sparsecover.checkpoint import Checkpoint
     from sparsecover.checks import Finding
     from sparsecover.evaluation import Assessment
-    from sparsecover.pipeline import CheckResult, DemoResult, MapResult
+    from sparsecover.pipeline import CheckResult, CrossValidation, DemoResult, MapResult
+    from sparsecover.training import RateTest
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
+_LOG_EVERY_S = 60.0
 _MARKS = {"error": "[red]error[/]  ", "warning": "[yellow]warning[/]", "note": "[dim]note[/]   "}
 
 
@@ -30,6 +33,7 @@ class ConsoleReporter:
         self._bar: Progress | None = None
         self._task: Any = None
         self._title = ""
+        self._told = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -45,6 +49,7 @@ class ConsoleReporter:
         self._title = title
         if not err.is_terminal:
             err.print(title)
+            self._told = time.monotonic()
             return
         self._bar = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(),
@@ -54,10 +59,13 @@ class ConsoleReporter:
         self._task = self._bar.add_task(title, total=None, figures="")
 
     def progress(self, done: float, total: float, **values: float | str) -> None:
-        """Move the bar and show some figures beside it."""
+        """Move the bar and show some figures beside it; in a log, a line now and then."""
+        figures = "  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
         if self._bar is not None:
-            figures = "  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
             self._bar.update(self._task, completed=done, total=total, figures=figures)
+        elif time.monotonic() - self._told >= _LOG_EVERY_S:
+            self._told = time.monotonic()
+            err.print(f"  {done:g} of {total:g}  {figures}")
 
     def note(self, text: str) -> None:
         """Print something to know above the bar."""
@@ -164,3 +172,37 @@ def show_training(checkpoint: "Checkpoint", folder: Path) -> None:
     miou = checkpoint.metrics.get("miou")
     scored = "no validation labels" if miou is None else f"validation mIoU {miou:.3f}"
     out.print(f"Trained {checkpoint.model_spec.name}: {scored}. Files in {folder}.")
+
+
+def show_folds(result: "CrossValidation", folder: Path) -> None:
+    """Scores of each fold, their mean and spread, and the pooled ones."""
+    scores, names = result.as_dict(), result.scheme.names
+    table = Table("", "mIoU", "accuracy", title="On the labels held out of each fold")
+    for name in names:
+        table.add_column(Text(f"IoU {name}"))
+    for column in table.columns[1:]:
+        column.justify = "right"
+
+    def add(title: str, scored: Mapping[str, Any]) -> None:
+        values = (scored["miou"], scored["accuracy"], *scored["per_class_iou"].values())
+        table.add_row(title, *(_score(float("nan") if value is None else value) for value in values))
+
+    for number, fold in enumerate(scores["folds"], start=1):
+        add(f"fold {number}", fold)
+    spread = [scores["spread"][key] for key in ("miou", "accuracy", *(f"iou_{name}" for name in names))]
+    for what in ("mean", "std"):
+        table.add_row(what, *("-" if score[what] is None else _score(score[what]) for score in spread))
+    intervals = ("-" if s["interval"] is None else "{:.3f} to {:.3f}".format(*s["interval"]) for s in spread)
+    table.add_row("95% interval of the mean", *intervals)
+    add("pooled", scores)
+    out.print(table)
+    ensemble = " ".join(f"--model {model}" for model in result.models)
+    out.print(f"Files in {folder}. As an ensemble: sparsecover predict SCENE {ensemble} --out map.tif", soft_wrap=True)
+
+
+def show_rate_test(test: "RateTest", folder: Path) -> None:
+    """The rate found, and how to train with it."""
+    out.print(
+        f"The loss falls fastest at a learning rate of {test.suggestion:.1e}: --set optim.lr={test.suggestion:.1e}"
+    )
+    out.print(f"Look at {folder / 'learning_rate.png'}.")

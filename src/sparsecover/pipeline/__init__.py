@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from sparsecover.pipeline.checking import CheckResult as CheckResult
     from sparsecover.pipeline.checking import check_config as check_config
     from sparsecover.pipeline.checking import check_inputs as check_inputs
+    from sparsecover.pipeline.cross_validating import CrossValidation as CrossValidation
+    from sparsecover.pipeline.cross_validating import cross_validate as cross_validate
     from sparsecover.pipeline.demo import DemoResult as DemoResult
     from sparsecover.pipeline.demo import run_demo as run_demo
     from sparsecover.pipeline.evaluating import evaluate as evaluate
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from sparsecover.pipeline.predicting import predict_files as predict_files
     from sparsecover.pipeline.recipe import choose_recipe as choose_recipe
     from sparsecover.pipeline.scoring import score_checkpoint as score_checkpoint
+    from sparsecover.pipeline.training import find_rate as find_rate
     from sparsecover.pipeline.training import train as train
 
 __all__, __getattr__, __dir__ = lazy_names(
@@ -38,6 +41,8 @@ __all__, __getattr__, __dir__ = lazy_names(
         "CheckResult": "checking",
         "check_config": "checking",
         "check_inputs": "checking",
+        "CrossValidation": "cross_validating",
+        "cross_validate": "cross_validating",
         "DemoResult": "demo",
         "run_demo": "demo",
         "evaluate": "evaluating",
@@ -60,6 +65,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "predict_files": "predicting",
         "choose_recipe": "recipe",
         "score_checkpoint": "scoring",
+        "find_rate": "training",
         "train": "training",
     },
 )

@@ -1,16 +1,22 @@
 """Training as a configuration says: data, split, partial labels, fit."""
 
+import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparsecover.checkpoint import Checkpoint
+from sparsecover.checkpoint import Checkpoint, replacing
 from sparsecover.config import Config
-from sparsecover.datasets import Pair, open_dataset, simulate_pairs, split_pairs
-from sparsecover.pipeline.files import prepare_folder
+from sparsecover.datasets import Pair, Split, open_dataset, simulate_pairs
+from sparsecover.errors import ConfigError
+from sparsecover.pipeline.files import prepare_folder, write_text
 from sparsecover.pipeline.inputs import Labels
+from sparsecover.pipeline.splitting import PLAN, split_dataset
 from sparsecover.progress import Reporter, Silent
 from sparsecover.raster import Scene
-from sparsecover.training import fit
+from sparsecover.training import RateTest, find_learning_rate, fit
+
+LabelledScenes = list[tuple[Scene, Labels]]
 
 
 def train(
@@ -18,6 +24,8 @@ def train(
     out: str | Path,
     *,
     device: str = "auto",
+    devices: int = 1,
+    nodes: int = 1,
     resume: bool = False,
     overwrite: bool = False,
     reporter: Reporter | None = None,
@@ -27,23 +35,69 @@ def train(
     Args:
         config: everything that defines the run.
         out: folder for checkpoints, history and pictures.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        devices, nodes: processes on each machine, and machines; see ``fit``.
         resume: go on where a stopped run left off.
         overwrite: replace the results of an earlier run.
+
+    Raises:
+        ConfigError: the configuration asks for folds; ``cross_validate`` trains these.
     """
+    if config.split.folds:
+        raise ConfigError(f"split.folds is {config.split.folds}: take cross_validate, or leave it out.")
     reporter = reporter or Silent()
     reporter.stage("Reading scenes and labels")
     dataset = open_dataset(config.data, config.classes)
-    split = split_pairs(dataset.pairs, config.split, config.seed, len(dataset.scheme))
+    split = split_dataset(dataset, config)
     for note in (*dataset.notes, *split.notes):
         reporter.note(note)
-    partial = split.train if config.data.simulate is None else simulate_pairs(split.train, config.data.simulate)
     folder = prepare_folder(Path(out), "last.safetensors", resume, overwrite)
+    split.plan.write(folder / PLAN)
+    reporter.note(f"The split is in {PLAN}, SHA-256 {split.plan.digest[:16]}.")
     reporter.stage("Training")
+    partial, held = training_sides(split, config)
     return fit(
-        _plain(partial), config, folder, scheme=dataset.scheme, validation=_plain(split.validation), device=device,
+        partial, config, folder, scheme=dataset.scheme, validation=held, device=device, devices=devices, nodes=nodes,
         resume=resume, reporter=reporter,
     )  # fmt: skip
 
 
-def _plain(pairs: Sequence[Pair]) -> list[tuple[Scene, Labels]]:
+def training_sides(split: Split, config: Config) -> tuple[LabelledScenes, LabelledScenes]:
+    """What trains, with partial labels where these are simulated, and what validates, with all of its labels."""
+    simulate = config.data.simulate
+    partial = split.train if simulate is None else simulate_pairs(split.train, simulate)
+    return _plain(partial), _plain(split.validation)
+
+
+def find_rate(config: Config, out: str | Path, *, device: str = "auto", reporter: Reporter | None = None) -> RateTest:
+    """Look for a learning rate as ``sparsecover train --find-lr`` does; nothing is trained for keeps.
+
+    Args:
+        config: everything that defines the run; with folds, the first one's labels are trained on.
+        out: folder for learning_rate.png and learning_rate.csv.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    """
+    reporter = reporter or Silent()
+    reporter.stage("Reading scenes and labels")
+    dataset = open_dataset(config.data, config.classes)
+    split = split_dataset(dataset, config)
+    folder = prepare_folder(Path(out), "learning_rate.png", resume=False, overwrite=True)
+    reporter.stage("Trying learning rates")
+    partial, _ = training_sides(split, config)
+    test = find_learning_rate(partial, config, scheme=dataset.scheme, device=device, reporter=reporter)
+    with replacing(folder / "learning_rate.png") as temporary:
+        temporary.write_bytes(test.plot())
+    write_text(folder / "learning_rate.csv", _as_csv(test))
+    return test
+
+
+def _as_csv(test: RateTest) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("learning_rate", "loss"))
+    writer.writerows(zip(test.rates.tolist(), test.losses.tolist(), strict=True))
+    return text.getvalue()
+
+
+def _plain(pairs: Sequence[Pair]) -> LabelledScenes:
     return [(pair.scene, pair.labels) for pair in pairs]

@@ -1,16 +1,29 @@
 """The verb ``fit``: pairs of scenes and labels in, a checkpoint and the files of a run out."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
-from sparsecover.checkpoint import Checkpoint, load_checkpoint
+import torch
+from torch import Tensor, nn
+
+from sparsecover.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
 from sparsecover.errors import ConfigError
-from sparsecover.patches import Pair, check_pairs
+from sparsecover.patches import Pair, Patch, check_pairs
 from sparsecover.progress import Reporter, Silent
+from sparsecover.training import processes
 from sparsecover.training.device import resolve_device
-from sparsecover.training.run import Run, seeded
+from sparsecover.training.failures import Diverged
+from sparsecover.training.loader import PatchLoader
+from sparsecover.training.manifest import manifest
+from sparsecover.training.randomness import seeded
+from sparsecover.training.record import make_checkpoint
+from sparsecover.training.run import Run
+from sparsecover.training.run_files import BEST_IOU, LAST, RunFiles
+from sparsecover.training.sheet import SampleSheet
+from sparsecover.training.trainer import Trainer
 
 
 def fit(
@@ -55,10 +68,11 @@ def fit(
         >>> checkpoint = fit([(scene, labels)], Config(), "run/")        # doctest: +SKIP
     """
     device = resolve_device(device)
-    with seeded(config, device):
+    devices, nodes = processes.layout(devices, nodes)
+    with seeded(config.seed, device, deterministic=config.train.deterministic):
         run = Run.prepare(check_pairs(pairs), list(validation or ()), config, scheme, device, reporter or Silent())
         run.devices, run.nodes = devices, nodes
-        files = run.files(Path(out))
+        files = _files(run, Path(out))
         state = files.restore() if resume else None
         if state is not None and "result" in state:
             run.reporter.note(f"The run in {out} has ended already.")
@@ -66,7 +80,110 @@ def fit(
         if state is None:
             files.clear()
         if not hasattr(run.model, "fit_pixels"):
-            return run.train(files, state)
+            return _train(run, files, state)
         if devices * nodes > 1:
             raise ConfigError(f"{config.model.name} is fitted in one process; give one device.")
-        return run.fit_pixels(files)
+        return _fit_pixels(run, files)
+
+
+def _files(run: Run, out: Path) -> RunFiles:
+    """The folder of the run."""
+    train = run.config.train
+    return RunFiles(
+        out,
+        run.config.to_dict(),
+        run.digests,
+        lambda trainer: make_checkpoint(run, trainer.network, trainer.scores),
+        60 * train.save_every_minutes,
+        train.save_top_k,
+        train.save_every_epochs,
+        _sheet(run),
+        train.samples_every,
+    )
+
+
+def _sheet(run: Run) -> Callable[[nn.Module], bytes] | None:
+    """What draws validation samples; None without validation labels."""
+    if run.held is None:
+        return None
+    return SampleSheet.choose(run.held, run.held_pairs, run.reader(run.held_pairs), run.scheme, run.device)
+
+
+def _describe(run: Run, files: RunFiles) -> None:
+    """Write the configuration as resolved, and what the run stands on."""
+    files.write_text("config.yaml", run.config.to_yaml())
+    files.write_json("manifest.json", manifest(run))
+
+
+def _train(run: Run, files: RunFiles, state: dict[str, Any] | None) -> Checkpoint:
+    """Run the loop from the start or from a saved state."""
+    trainer = run.trainer()
+    with processes.ending_helpers(lambda: trainer.fabric):
+        _start(run, trainer, state)
+        if not processes.rank():
+            _describe(run, files)
+        _loop(run, trainer, files)
+        stopped_early = trainer.progress.step < trainer.progress.total_steps
+        name = BEST_IOU if stopped_early else LAST
+        result = files.finish(name, trainer.progress.rows) if not processes.rank() else None
+        processes.gathered(None)  # the others wait for the files
+        return result or load_checkpoint(files.out / name)
+
+
+def _start(run: Run, trainer: Trainer, state: dict[str, Any] | None) -> None:
+    """Stand at the beginning or where a stopped run stood; the precision is known then."""
+    size = run.plan.size_px
+    # On no device: only the shape counts, until a batch is needed to time steps with.
+    images = torch.zeros(1).expand(run.config.train.batch_size, run.spec.in_channels, size, size)
+    if state is None:
+        trainer.prepare(images)
+    else:
+        trainer.load_state_dict(state["trainer"], images)
+        run.reporter.note(f"Going on after step {trainer.progress.step} of {trainer.progress.total_steps}.")
+    run.config = run.config.with_changes({"train.precision": trainer.precision})
+
+
+def _loop(run: Run, trainer: Trainer, files: RunFiles) -> None:
+    config = run.config.train
+    try:
+        trainer.fit(
+            run.loader(run.plan, run.pairs),
+            None if run.held is None else run.loader(run.held, run.held_pairs),
+            config.epochs,
+            validate_every=config.validate_every,
+            early_stopping=config.early_stopping,
+            minutes=config.minutes,
+            keeper=files,
+        )
+    except Diverged as error:
+        if not processes.rank():
+            files.write_text("diverged.txt", error.report())
+        raise
+    if run.unreadable:
+        run.reporter.note(f"Windows were left out, as they could not be read: {'; '.join(sorted(run.unreadable))}.")
+
+
+def _fit_pixels(run: Run, files: RunFiles) -> Checkpoint:
+    """Fit a model that takes labelled pixels and needs no loop: each labelled pixel is given once."""
+    loader = PatchLoader(run.reader(run.pairs), _surroundings(run), 1)
+
+    def windows() -> Iterator[tuple[Tensor, Tensor]]:
+        for number, batch in enumerate(loader.epoch(0), start=1):
+            yield batch.images, batch.labels.long()
+            run.reporter.progress(number, len(loader))
+
+    _describe(run, files)
+    total = int(run.plan.class_counts.sum())
+    grow = cast(Callable[..., dict[str, int]], run.model.fit_pixels)
+    options = grow(windows(), total, run.config.seed)
+    save_checkpoint(files.out / LAST, make_checkpoint(run, run.model.eval(), None, options))
+    return files.finish(LAST, [])
+
+
+def _surroundings(run: Run) -> list[Patch]:
+    """Each tile with labels and as much around it as the model's features see."""
+    halo = int(getattr(run.model, "halo_px", 0))
+    tiles = ((patch, patch.own or patch.window) for patch in run.plan.tiling())
+    return [
+        Patch(patch.pair, own.expand(halo).intersect(run.plan.grids[patch.pair].window), own) for patch, own in tiles
+    ]

@@ -8,13 +8,14 @@ and a training that goes on in the middle of an epoch, see the same batches.
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Literal, Protocol
 
 from sparsecover.errors import TrainingError
 from sparsecover.grid import Window
 from sparsecover.patches import Batch, Patch, PatchPlan, PatchReader, collate
+from sparsecover.training.background import Background
 
 _AHEAD = 2  # batches ready beyond one for each thread
 _STALLED_S = 900.0
@@ -64,17 +65,26 @@ class PatchLoader:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from number ``start`` on."""
         numbers = iter(range(start, len(self)))
-        pool = ThreadPoolExecutor(self._threads, thread_name_prefix="windows")
+        pool = Background[Batch](self._threads)
         waiting: deque[Future[Batch]] = deque()
+        stalled = False
         try:
             while True:
                 while len(waiting) < self._threads + _AHEAD and (number := next(numbers, None)) is not None:
                     waiting.append(pool.submit(self._load, epoch, number))
                 if not waiting:
                     return
-                yield self._result(waiting.popleft())
+                yield waiting.popleft().result(timeout=_STALLED_S)
+        except TimeoutError:
+            stalled = True
+            raise TrainingError(
+                f"No batch came within {_STALLED_S / 60:.3g} minutes: the disk or network that holds the scenes does "
+                "not answer. Copy them to a local disk, and go on with --resume."
+            ) from None
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            for future in waiting:
+                future.cancel()
+            pool.close(wait=not stalled)
 
     def _load(self, epoch: int, number: int) -> Batch:
         patches = [self._windows[i] for i in self._samples(epoch, number)] or [replace(self._windows[0], own=_NOTHING)]
@@ -88,12 +98,3 @@ class PatchLoader:
             first += epoch * len(self) * self._world * self._size
             return range(first, first + self._size)
         return range(first, min(first + self._size, len(self._windows)))
-
-    def _result(self, future: Future[Batch]) -> Batch:
-        try:
-            return future.result(timeout=_STALLED_S)
-        except TimeoutError:
-            raise TrainingError(
-                f"No batch came within {_STALLED_S / 60:.0f} minutes: the disk or network that holds the scenes does "
-                "not answer. Copy them to a local disk, and go on with --resume."
-            ) from None

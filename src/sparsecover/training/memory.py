@@ -4,9 +4,6 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from sparsecover.errors import TrainingError
-from sparsecover.patches import Batch
-
 _COPIES = {"adam": 4, "adamw": 4, "sgd": 3}  # weights, gradients and the optimiser's moments
 
 
@@ -48,15 +45,8 @@ def used_bytes(device: str) -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def is_memory_error(error: Exception) -> bool:
-    """Whether torch asked for memory in vain; on a CPU it says so only in words."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error).lower()
-
-
-def out_of_memory(error: Exception, batch: Batch) -> TrainingError:
-    """The error in words: what was asked for and what to lower."""
-    count, bands, height, width = batch.images.shape
-    return TrainingError(
-        f"Memory is short for batches of {count} windows of {height} x {width} px with {bands} bands: {error}. Lower "
-        "train.batch_size (train.accumulate keeps the step the same), patches.size_px, or the network's base_channels."
-    )
+def free_bytes(device: str) -> int:
+    """Memory of the device that nothing holds now."""
+    if device == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    return int(psutil.virtual_memory().available)

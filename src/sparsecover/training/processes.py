@@ -3,7 +3,9 @@
 Every function is trivial in a training of one process, and a collective otherwise: all processes must call it alike.
 """
 
-from collections.abc import Iterable
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import torch
@@ -11,6 +13,8 @@ import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
+
+from sparsecover.errors import ConfigError
 
 T = TypeVar("T")
 
@@ -37,6 +41,41 @@ def make_fabric(device: str, precision: str, devices: int = 1, nodes: int = 1) -
     if several:
         fabric.launch()
     return fabric
+
+
+def layout(devices: int, nodes: int) -> tuple[int, int]:
+    """Processes a machine, and machines: as given, or as torchrun has started them.
+
+    Raises:
+        ConfigError: torchrun has started others than were asked for.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return devices, nodes
+    world, local = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    started = local, world // local
+    if (devices, nodes) not in ((1, 1), started):
+        raise ConfigError(
+            f"torchrun has started {local} processes on {world // local} machines; given --devices {devices} and "
+            f"--nodes {nodes}. Leave these out under torchrun."
+        )
+    return started
+
+
+def is_helper() -> bool:
+    """Whether this process was started to help another one, which does the talking; known before they have met."""
+    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0" or os.environ.get("NODE_RANK", "0") != "0"
+
+
+@contextlib.contextmanager
+def ending_helpers(fabric: Callable[[], Fabric | None]) -> Iterator[None]:
+    """End the processes that ``make_fabric`` has started where this one fails: they would wait for it for ever."""
+    try:
+        yield
+    except BaseException:
+        made = fabric()
+        for helper in getattr(made.strategy.launcher, "procs", ()) if made else ():
+            helper.kill()
+        raise
 
 
 def rank() -> int:

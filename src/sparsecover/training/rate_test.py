@@ -14,9 +14,10 @@ from sparsecover.errors import DataError
 from sparsecover.patches import Pair, check_pairs
 from sparsecover.progress import Reporter, Silent
 from sparsecover.training.device import resolve_device
-from sparsecover.training.run import Run, seeded
+from sparsecover.training.failures import Diverged
+from sparsecover.training.randomness import seeded
+from sparsecover.training.run import Run
 from sparsecover.training.schedule import Schedule
-from sparsecover.training.trainer import Diverged
 
 _LOWEST, _HIGHEST = 1e-6, 1.0
 _DIVERGED = 3.0  # the test ends where the smoothed loss is so many times the best
@@ -75,7 +76,7 @@ def find_learning_rate(
         DataError: the loss diverged at once, so that there is nothing to see.
     """
     device, listener = resolve_device(device), _Listener(steps, reporter or Silent())
-    with seeded(config, device):
+    with seeded(config.seed, device, deterministic=config.train.deterministic):
         run = Run.prepare(check_pairs(pairs), [], config, scheme, device, listener)
         trainer = run.trainer()
         trainer.average, trainer.schedule = None, _Rising(config.optim.lr, steps)

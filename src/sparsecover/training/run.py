@@ -1,42 +1,30 @@
 """Everything that a training is made of, put together from pairs and a configuration."""
 
-import contextlib
 import hashlib
-import importlib.metadata
-import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Any, cast
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from sparsecover import __version__, metrics
-from sparsecover.checkpoint import Checkpoint, ModelSpec, load_checkpoint, save_checkpoint
+from sparsecover.checkpoint import ModelSpec
 from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
-from sparsecover.errors import ConfigError, DataError
+from sparsecover.errors import ConfigError
 from sparsecover.labels import class_weights
 from sparsecover.losses import create_loss
 from sparsecover.models import EncoderFreezer
-from sparsecover.normalize import Normalizer, fit_normalizer
-from sparsecover.patches import Augmenter, Pair, Patch, PatchPlan, PatchReader, cache_pairs, check_pairs, plan_patches
+from sparsecover.normalize import Normalizer
+from sparsecover.patches import Augmenter, Pair, PatchPlan, PatchReader, check_pairs, plan_patches
 from sparsecover.progress import Reporter
-from sparsecover.raster import Scene
+from sparsecover.training.failures import explained
 from sparsecover.training.loader import PatchLoader
-from sparsecover.training.memory import estimate_bytes
+from sparsecover.training.memory import estimate_bytes, free_bytes
 from sparsecover.training.optimizer import build_optimizer
-from sparsecover.training.processes import gathered, rank
-from sparsecover.training.run_files import BEST_IOU, LAST, RunFiles, describe_failure
+from sparsecover.training.preparing import configured_scheme, held_plan, in_memory, scene_normalizer
+from sparsecover.training.processes import rank
 from sparsecover.training.schedule import Schedule
-from sparsecover.training.trainer import Diverged, Trainer
-from sparsecover.training.validation import Scores
-
-_PREVIEW_PX = 1024  # scenes are read this small for band statistics
-_PREVIEWS = 200  # and at most this many of them
+from sparsecover.training.trainer import Trainer
 
 
 @dataclass
@@ -81,7 +69,7 @@ class Run:
         reporter: Reporter,
     ) -> "Run":
         """Plan windows, fit the normaliser, and resolve what the configuration leaves open."""
-        scheme = scheme or pairs[0][1].scheme or _scheme_of(config)
+        scheme = scheme or pairs[0][1].scheme or configured_scheme(config)
         check_pairs([*pairs, *held_pairs])
         patches = config.patches
         plan = plan_patches(
@@ -93,10 +81,10 @@ class Run:
             seed=config.seed,
         )
         reporter.note(f"{plan.reason}.")
-        held = _held_plan(held_pairs, plan, len(scheme))
-        normalizer = _fit_normalizer(config, [scene for scene, _ in pairs])
-        pairs, how = cache_pairs(pairs, patches.cache)
-        held_pairs, _ = cache_pairs(held_pairs, patches.cache)
+        held = held_plan(held_pairs, plan, len(scheme))
+        normalizer = scene_normalizer([scene for scene, _ in pairs], config)
+        pairs, how = in_memory(pairs, config)
+        held_pairs, _ = in_memory(held_pairs, config)
         reporter.note(f"{how[0].upper()}{how[1:]}.")
         resolved = config.with_changes(
             {"patches.size_px": plan.size_px, "patches.per_epoch": plan.per_epoch, "patches.sampling": plan.sampling}
@@ -111,8 +99,13 @@ class Run:
 
     @cached_property
     def model(self) -> nn.Module:
-        """The network to train, with fresh or pretrained weights."""
-        return self.spec.build()
+        """The network to train on its device, with fresh or pretrained weights."""
+        network = self.spec.build().to(self.device)
+        if not self.config.train.sync_batchnorm or self.devices * self.nodes == 1:
+            return network
+        if self.device != "cuda":
+            raise ConfigError("train.sync_batchnorm works on GPUs; on a CPU take model.norm=group instead.")
+        return nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call, no-any-return]
 
     @cached_property
     def digests(self) -> dict[str, str]:
@@ -124,122 +117,6 @@ class Run:
             )
         validation = "" if self.held is None else self.held.digest()
         return {"scenes": scenes.hexdigest(), "labels": self.plan.digest(), "validation labels": validation}
-
-    def files(self, out: Path) -> RunFiles:
-        """The folder of the run."""
-        train = self.config.train
-        return RunFiles(
-            out,
-            self.config.to_dict(),
-            self.digests,
-            lambda trainer: self.checkpoint(trainer.network, trainer.scores),
-            60 * train.save_every_minutes,
-            train.save_top_k,
-            train.save_every_epochs,
-        )
-
-    def train(self, files: RunFiles, state: dict[str, Any] | None) -> Checkpoint:
-        """Run the loop from the start or from a saved state."""
-        config = self.config.train
-        trainer = self.trainer()
-        images = torch.zeros(config.batch_size, self.spec.in_channels, self.plan.size_px, self.plan.size_px)
-        if state is None:
-            trainer.prepare(images)
-        else:
-            trainer.load_state_dict(state["trainer"], images)
-            self.reporter.note(f"Going on after step {trainer.progress.step} of {trainer.progress.total_steps}.")
-        self.config = self.config.with_changes({"train.precision": trainer.precision})
-        if not rank():
-            files.write_text("config.yaml", self.config.to_yaml())
-        try:
-            history = trainer.fit(
-                self.loader(self.plan, self.pairs),
-                None if self.held is None else self.loader(self.held, self.held_pairs),
-                config.epochs,
-                validate_every=config.validate_every,
-                early_stopping=config.early_stopping,
-                minutes=config.minutes,
-                keeper=files,
-            )
-        except Diverged as error:
-            if not rank():
-                files.write_text("diverged.txt", describe_failure(error))
-            raise
-        if self.unreadable:
-            self.reporter.note(
-                f"Windows were left out, as they could not be read: {'; '.join(sorted(self.unreadable))}."
-            )
-        stopped_early = trainer.progress.step < trainer.progress.total_steps
-        name = BEST_IOU if stopped_early else LAST
-        result = files.finish(name, history) if not rank() else None
-        gathered(None)  # the others wait for the files
-        return result or load_checkpoint(files.out / name)
-
-    def fit_pixels(self, files: RunFiles) -> Checkpoint:
-        """Fit a model that takes labelled pixels and needs no loop: each labelled pixel is given once."""
-        loader = PatchLoader(self._reader(self.pairs), self._surroundings(), 1)
-
-        def windows() -> Iterator[tuple[Tensor, Tensor]]:
-            for number, batch in enumerate(loader.epoch(0), start=1):
-                yield batch.images, batch.labels.long()
-                self.reporter.progress(number, len(loader))
-
-        files.write_text("config.yaml", self.config.to_yaml())
-        total = int(self.plan.class_counts.sum())
-        grow = cast(Callable[..., dict[str, int]], self.model.fit_pixels)
-        options = grow(windows(), total, self.config.seed)
-        save_checkpoint(files.out / LAST, self.checkpoint(self.model.eval(), None, options))
-        return files.finish(LAST, [])
-
-    def _surroundings(self) -> list[Patch]:
-        """Each tile with labels and as much around it as the model's features see."""
-        halo = int(getattr(self.model, "halo_px", 0))
-        tiles = ((patch, patch.own or patch.window) for patch in self.plan.tiling())
-        return [
-            Patch(patch.pair, own.expand(halo).intersect(self.plan.grids[patch.pair].window), own)
-            for patch, own in tiles
-        ]
-
-    def checkpoint(
-        self, network: nn.Module, scores: Scores | None, found: Mapping[str, Any] | None = None
-    ) -> Checkpoint:
-        """The network as it is now, with all that prediction needs; ``found`` are options that training decided."""
-        options = {**self.spec.options, **(found or {})}
-        if options.get("encoder_weights") is not None:
-            options["encoder_weights"] = None  # they are in the state; restoring must not download anything
-        first = self.pairs[0][0]
-        size = first.grid.pixel_size_m
-        return Checkpoint(
-            config=self.config.to_dict(),
-            scheme=self.scheme,
-            bands=tuple(band.name for band in first.bands),
-            normalizer=self.normalizer,
-            model_spec=ModelSpec(self.spec.name, self.spec.in_channels, self.spec.num_classes, options),
-            patch_size_px=self.plan.size_px,
-            state=network.state_dict(),
-            resolution_m=None if size is None else float(np.mean(size)),
-            metrics=self._metrics(scores),
-            versions=_versions(),
-            digests=self.digests,
-        )
-
-    def _metrics(self, scores: Scores | None) -> dict[str, Any]:
-        """Scores on the validation labels (None where there are none), and how many labels were used."""
-        classes = len(self.scheme)
-        confusion = np.zeros((classes, classes), np.int64) if scores is None else scores.confusion
-        sides = {"train": self.plan.class_counts}
-        if self.held is not None:
-            sides["validation"] = self.held.class_counts
-        names = self.scheme.names
-        return {
-            **metrics.summary(confusion, names),
-            "loss": None if scores is None else scores.loss,
-            "labelled_pixels": {side: int(counts.sum()) for side, counts in sides.items()},
-            "labelled_pixels_by_class": {
-                side: dict(zip(names, counts.tolist(), strict=True)) for side, counts in sides.items()
-            },
-            "classes": self.scheme.as_dicts(),
-        }
 
     def trainer(self) -> Trainer:
         """The loop, its parts chosen as configured."""
@@ -310,7 +187,7 @@ class Run:
     def loader(self, plan: PatchPlan, pairs: Sequence[Pair]) -> PatchLoader:
         """Batches of the training plan, or each window of a validation plan once."""
         return PatchLoader(
-            self._reader(pairs),
+            self.reader(pairs),
             plan if plan is self.plan else plan.tiling(),
             self.config.train.batch_size,
             self.config.train.workers,
@@ -319,66 +196,22 @@ class Run:
             world=self.devices * self.nodes,
         )
 
-    def _reader(self, pairs: Sequence[Pair]) -> PatchReader:
+    def reader(self, pairs: Sequence[Pair]) -> PatchReader:
         skipped = self.unreadable if self.config.data.on_read_error == "skip" else None
         return PatchReader(pairs, self.normalizer, skipped)
 
     def _note_memory(self) -> None:
         train = self.config.train
-        size = estimate_bytes(
-            self.model,
-            self.spec.in_channels,
-            self.plan.size_px,
-            train.batch_size,
-            optimizer=self.config.optim.name,
-            ema=train.ema,
-        )
-        self.reporter.note(f"Training takes about {size / 2**20:,.0f} MiB beside the scenes.")
-
-
-@contextlib.contextmanager
-def seeded(config: Config, device: str) -> Iterator[None]:
-    """Random numbers of torch from the seed, and its algorithms as configured, without disturbing the caller's."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
-    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device == "cuda" else []):
-        torch.manual_seed(config.seed)
-        torch.use_deterministic_algorithms(config.train.deterministic or before[0])
-        torch.backends.cudnn.benchmark = not config.train.deterministic  # all windows have one size
-        try:
-            yield
-        finally:
-            torch.use_deterministic_algorithms(before[0])
-            torch.backends.cudnn.benchmark = before[1]
-
-
-def _scheme_of(config: Config) -> ClassScheme:
-    if config.classes is None:
-        raise DataError(
-            "The labels carry no classes. Give fit(..., scheme=ClassScheme.from_names([...])), or classes: in the "
-            "configuration."
-        )
-    return ClassScheme.from_config(config.classes)
-
-
-def _held_plan(pairs: Sequence[Pair], plan: PatchPlan, num_classes: int) -> PatchPlan | None:
-    """Windows over the validation labels; None where there are none."""
-    labels = [raster for _, raster in pairs]
-    if not any(raster.counts(num_classes).any() for raster in labels):
-        return None
-    return plan_patches(labels, num_classes=num_classes, size_px=plan.size_px, sampling="grid")
-
-
-def _fit_normalizer(config: Config, scenes: Sequence[Scene]) -> Normalizer:
-    """Statistics of small versions of the scenes; of many scenes, some drawn by the seed."""
-    order = np.random.default_rng(config.seed).permutation(len(scenes))[:_PREVIEWS]
-    samples = (scenes[i].preview(_PREVIEW_PX) for i in sorted(order.tolist()))
-    return fit_normalizer(config.normalize, samples, scenes[0].dtype, len(scenes[0].bands))
-
-
-def _versions() -> dict[str, str]:
-    names = ("torch", "numpy", "lightning-fabric")
-    return {
-        "sparsecover": __version__,
-        "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in names},
-    }
+        with explained((1, self.spec.in_channels, self.plan.size_px, self.plan.size_px)):
+            size = estimate_bytes(
+                self.model,
+                self.spec.in_channels,
+                self.plan.size_px,
+                train.batch_size,
+                optimizer=self.config.optim.name,
+                ema=train.ema,
+            )
+        there = free_bytes(self.device)
+        warning = ". That will hardly do: lower train.batch_size" if size > there else ""
+        text = f"Training takes about {size / 2**20:,.0f} MiB beside the scenes"
+        self.reporter.note(f"{text}; {there / 2**20:,.0f} MiB are free{warning}.")

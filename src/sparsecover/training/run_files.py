@@ -1,8 +1,8 @@
 """The files of a run: checkpoints, history, figures, and the state for going on. Each appears whole or not at all."""
 
-import csv
-import io
+import errno
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,18 +11,32 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from sparsecover import figures, metrics
+from sparsecover import __version__, figures, metrics
 from sparsecover.checkpoint import Checkpoint, load_checkpoint, replacing, save_checkpoint
 from sparsecover.errors import CheckpointError, ConfigError
-from sparsecover.training.trainer import Diverged, History, Trainer
+from sparsecover.training.board import Board
+from sparsecover.training.history import History, as_csv
+from sparsecover.training.trainer import Trainer
 
 STATE = "state.pt"
 LAST, BEST_LOSS, BEST_IOU = "last.safetensors", "best_loss.safetensors", "best_iou.safetensors"
 
+_RESULTS = (
+    LAST, BEST_LOSS, BEST_IOU, "epoch_*.safetensors", "history.csv", "metrics.json", "manifest.json", "diverged.txt",
+    "curves.png", "per_class_iou.png", "samples_*.png", "tensorboard/events.*",
+)  # fmt: skip
 _VERSION = 1
 # Settings that change no weight, so that a run may go on with others.
-_FREE = {"train.workers", "train.save_every_minutes", "train.save_top_k", "train.save_every_epochs", "patches.cache"}
+_FREE = {
+    "train.workers",
+    "train.save_every_minutes",
+    "train.save_top_k",
+    "train.save_every_epochs",
+    "train.samples_every",
+    "patches.cache",
+}
 _SECTIONS = ("patches", "normalize", "augment", "model", "loss", "optim", "schedule", "train", "seed")
 
 
@@ -38,6 +52,8 @@ class RunFiles:
         save_every_s: longest time without saving the state.
         top_k: the networks of so many epochs with the best mIoU are kept beside the others.
         every_epochs: the network of every so many epochs is kept; None keeps none.
+        sheet: draws validation samples as a network predicts them; a PNG.
+        sheet_every: epochs between such sheets, besides one at the end; None draws none.
     """
 
     out: Path
@@ -47,13 +63,14 @@ class RunFiles:
     save_every_s: float = 300.0
     top_k: int = 0
     every_epochs: int | None = None
+    sheet: Callable[[nn.Module], bytes] | None = None
+    sheet_every: int | None = None
     _saved: float = field(default_factory=time.monotonic)
 
     def clear(self) -> None:
         """Remove the files of an earlier run, so that none is mistaken for one of this."""
         # The state goes first: without it nothing can be resumed from a folder that is half cleared.
-        names = (STATE, LAST, BEST_LOSS, BEST_IOU, "history.csv", "metrics.json", "curves.png", "per_class_iou.png")
-        for path in [*(self.out / name for name in names), *self.out.glob("epoch_*.safetensors")]:
+        for path in [self.out / STATE, *(path for pattern in _RESULTS for path in self.out.glob(pattern))]:
             path.unlink(missing_ok=True)
 
     def restore(self) -> dict[str, Any] | None:
@@ -75,7 +92,8 @@ class RunFiles:
                 f"{path} is damaged ({type(error).__name__}); start anew without --resume."
             ) from error
         if version != _VERSION:
-            raise CheckpointError(f"{path} was written by another release; go on with that one, or start anew.")
+            release = str(state.get("release", "another release"))[:40]
+            raise CheckpointError(f"{path} was written by sparsecover {release}; go on with that one, or start anew.")
         self._check_same(state)
         return state
 
@@ -99,11 +117,18 @@ class RunFiles:
         for name in [LAST, *(earned[kind] for kind in better), *self._numbered(history)]:
             save_checkpoint(self.out / name, checkpoint)
         self._write("history.csv", as_csv(history).encode())
+        Board(self.out / "tensorboard").write(history[-1])
+        self._draw_samples(trainer)
+
+    def _draw_samples(self, trainer: Trainer) -> None:
+        epoch, ended = trainer.progress.epoch, trainer.progress.done
+        if self.sheet is not None and self.sheet_every and (epoch % self.sheet_every == 0 or ended):
+            self._write(f"samples_{epoch:04d}.png", self.sheet(trainer.network))
 
     def finish(self, name: str, history: History) -> Checkpoint:
         """Write metrics and figures about the run's result, the checkpoint ``name``, and mark the run as ended."""
         checkpoint = load_checkpoint(self.out / name)
-        self._write("metrics.json", json.dumps(checkpoint.metrics, indent=2).encode())
+        self.write_json("metrics.json", checkpoint.metrics)
         confusion = np.asarray(checkpoint.metrics["confusion"], np.int64)
         scheme = checkpoint.scheme
         self._write("curves.png", figures.curves(history))
@@ -114,6 +139,10 @@ class RunFiles:
     def write_text(self, name: str, text: str) -> None:
         """Write a small file."""
         self._write(name, text.encode())
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write plain values."""
+        self._write(name, json.dumps(content, indent=2).encode())
 
     def _numbered(self, history: History) -> list[str]:
         """Names of the last epoch's network by number, after removing those that are no longer among the best."""
@@ -147,28 +176,17 @@ class RunFiles:
             )
 
     def _write_state(self, content: Mapping[str, Any]) -> None:
-        common = {"version": _VERSION, "settings": dict(self.settings), "digests": dict(self.digests)}
+        common = {"version": _VERSION, "release": __version__}
+        plan = {"settings": dict(self.settings), "digests": dict(self.digests)}
         with replacing(self.out / STATE) as temporary:
-            torch.save({**common, **content}, temporary)
+            try:
+                torch.save({**common, **plan, **content}, temporary)
+            except RuntimeError as error:  # torch's word for a full disk
+                raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({str(error).splitlines()[0]})") from error
 
     def _write(self, name: str, content: bytes) -> None:
         with replacing(self.out / name) as temporary:
             temporary.write_bytes(content)
-
-
-def as_csv(history: History) -> str:
-    """The history with one line an epoch; what was not measured is left empty."""
-    columns = list(dict.fromkeys(column for row in history for column in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    return text.getvalue()
-
-
-def describe_failure(error: Diverged) -> str:
-    """The windows of the batch at which a training diverged, one a line."""
-    return "\n".join([str(error), "", *error.windows, ""])
 
 
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:

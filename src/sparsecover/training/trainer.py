@@ -2,41 +2,37 @@
 
 import contextlib
 import logging
-import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from sparsecover import metrics
 from sparsecover.classes import UNLABELLED
-from sparsecover.errors import ConfigError, DataError, TrainingError
+from sparsecover.errors import ConfigError, DataError
 from sparsecover.patches import Augmenter, Batch
 from sparsecover.progress import Reporter, Silent
 from sparsecover.training import processes
+from sparsecover.training.compiling import try_compile
 from sparsecover.training.device import PRECISIONS, resolve_device, resolve_precision
 from sparsecover.training.ema import WeightAverage
+from sparsecover.training.failures import Diverged, explained
+from sparsecover.training.history import History, score_columns
 from sparsecover.training.interrupts import Interrupts
 from sparsecover.training.loader import Batches
-from sparsecover.training.memory import is_memory_error, out_of_memory, used_bytes
+from sparsecover.training.memory import used_bytes
 from sparsecover.training.objective import as_objective
 from sparsecover.training.plain_loader import as_batches
-from sparsecover.training.processes import make_fabric
+from sparsecover.training.randomness import random_states, set_random_states
 from sparsecover.training.schedule import Schedule
+from sparsecover.training.state import Clock, Progress
 from sparsecover.training.stepper import Stepper
+from sparsecover.training.time_limit import fitting_steps
 from sparsecover.training.validation import Scores, validate
-
-Row = dict[str, float | int | None]
-History = list[Row]
-
-_MEASURED_SHARE = 0.05  # of the minutes given, after which the number of steps is decided
-_MEASURED_STEPS = 4
-_RESERVE = 0.95  # of the minutes given; the rest is for files and for steps that take longer
 
 
 class Keeper(Protocol):
@@ -50,47 +46,6 @@ class Keeper(Protocol):
 
     def keep_epoch(self, trainer: "Trainer", better: Sequence[str]) -> None:
         """Write the weights after an epoch; ``better`` holds ``loss`` and ``iou`` where these were the best so far."""
-
-
-@dataclass
-class Progress:
-    """Where a training stands; plain values only.
-
-    Attributes:
-        epoch: finished epochs.
-        batch: batches of the current epoch that have been trained on.
-        step: optimiser steps in all.
-        total_steps: at which training ends.
-        fitted: whether ``total_steps`` was fitted to the minutes given.
-        windows: trained on in the current epoch.
-        epoch_seconds: spent on the current epoch.
-        seconds: spent in all.
-        best_loss: of the validations so far.
-        best_iou: of the validations so far.
-        stale: validations since either became better.
-        rows: the history.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    total_steps: int = 0
-    fitted: bool = False
-    windows: int = 0
-    epoch_seconds: float = 0.0
-    seconds: float = 0.0
-    best_loss: float = math.inf
-    best_iou: float = -math.inf
-    stale: int = 0
-    rows: History = field(default_factory=list)
-
-
-class Diverged(TrainingError):
-    """The loss or its gradient is not finite; ``windows`` are the names of the windows of the step."""
-
-    def __init__(self, message: str, windows: Sequence[str]) -> None:
-        super().__init__(message)
-        self.windows = tuple(windows)
 
 
 class Trainer:
@@ -162,6 +117,7 @@ class Trainer:
         self._stepper: Stepper | None = None
         self._restored = False
         self._sums: Tensor | None = None
+        self._shape = torch.Size()
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
 
@@ -169,6 +125,11 @@ class Trainer:
     def network(self) -> nn.Module:
         """The network whose weights are validated and kept: the average where there is one."""
         return self.average.model if self.average is not None else self.model
+
+    @property
+    def fabric(self) -> Fabric | None:
+        """Device, precision and processes; None before ``prepare``."""
+        return None if self._stepper is None else self._stepper.fabric
 
     def fit(
         self,
@@ -206,7 +167,7 @@ class Trainer:
             progress.total_steps = progress.step + epochs * -(-len(train) // self._accumulate)
         self._restored = False
         self.schedule.total_steps = progress.total_steps
-        clock = _Clock(progress)
+        clock = Clock(progress)
         with Interrupts() as interrupts:
             while not self._ended(early_stopping):
                 self.model.train()
@@ -232,7 +193,11 @@ class Trainer:
         """Choose the precision with the help of some images [N, C, h, w]; ``fit`` does this with its first batch."""
         if self._stepper is not None:
             return
-        images = images.to(self.device, memory_format=torch.channels_last)
+        with explained(images.shape):
+            self._set_up(images.to(self.device, memory_format=torch.channels_last))
+
+    def _set_up(self, images: Tensor) -> None:
+        self._shape = images.shape
         alone = self._devices * self._nodes == 1
         precision, reason = resolve_precision(self.precision, self.device, self.model, images, timed=alone)
         if self.precision == "auto":
@@ -241,11 +206,12 @@ class Trainer:
         if precision == "fp32" and self.device == "cuda":
             torch.set_float32_matmul_precision("high")  # TF32: the rounding of bf16 in products only, sums in fp32
         with _quiet("lightning_fabric"):  # it announces the precision once more
-            fabric = make_fabric(self.device, PRECISIONS[precision], self._devices, self._nodes)
+            fabric = processes.make_fabric(self.device, PRECISIONS[precision], self._devices, self._nodes)
         if processes.rank():
             self.reporter = Silent()
             torch.manual_seed(self._seed + processes.rank())  # dropout of its own
-        network, optimizer = fabric.setup(self._compiled(images), self.optimizer)
+        network = try_compile(self.model, images, self.reporter) if self._compile else self.model
+        network, optimizer = fabric.setup(network, self.optimizer)
         if self.average is not None:
             processes.spread_first(self.average.model.state_dict().values())
         self._stepper = Stepper(fabric, network, optimizer, self._objective, self._clip)
@@ -260,7 +226,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "precision": self.precision,
             "scaler": self._stepper.fabric.strategy.precision.state_dict(),
-            "random": processes.gathered(_random_states(self.device)),
+            "random": processes.gathered(random_states(self.device)),
             "sums": self._sums,
         }
         if self.average is not None:
@@ -285,8 +251,7 @@ class Trainer:
         if self.average is not None:
             self.average.model.load_state_dict(state["average"])
         self._sums = state["sums"]
-        for kind, values in state["random"][processes.rank()].items():
-            (torch.cuda if kind == "cuda" else torch).set_rng_state(values)
+        set_random_states(state["random"][processes.rank()])
 
     def _check(self, train: Batches, validation: Batches | None, early_stopping: int | None) -> None:
         if not len(train) or (validation is not None and not len(validation)):
@@ -301,7 +266,7 @@ class Trainer:
         if early_stopping is not None and progress.stale >= early_stopping and not progress.batch:
             self.reporter.note(f"Stopped early: no better validation in {progress.stale} validations.")
             return True
-        return progress.step >= progress.total_steps and not progress.batch
+        return progress.done
 
     def _groups(self, train: Batches) -> Iterator[list[Batch]]:
         """The remaining batches of the epoch, those of one step together; ends early with the last step."""
@@ -318,31 +283,38 @@ class Trainer:
 
     def _step(self, batches: list[Batch]) -> None:
         progress = self.progress
-        try:
+        with explained(batches[0].images.shape):
             self.prepare(batches[0].images)
             assert self._stepper is not None
             for group in self.optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * self.schedule(progress.step)
             placed = [self._augmented(self._placed(b), progress.batch + i) for i, b in enumerate(batches)]
-            placed = [b.channels_last() for b in placed]
-            statistics, finite = self._stepper(placed)
-        except (MemoryError, RuntimeError) as error:
-            if is_memory_error(error):
-                raise out_of_memory(error, batches[0]) from error
-            raise
+            statistics, finite = self._stepper([b.channels_last() for b in placed])
+        loss = float(self._objective.finalise(statistics))
         if not finite:
-            raise self._diverged(batches, statistics)
+            raise self._diverged(batches, loss)
         if self.average is not None:
             self.average.update(self.model, progress.step)
         self._sums = statistics if self._sums is None else self._sums + statistics
         progress.step += 1
         progress.batch += len(batches)
         progress.windows += sum(map(len, batches)) * self._devices * self._nodes
-        loss = float(self._objective.finalise(statistics))
-        speed = progress.windows / max(progress.epoch_seconds, 1e-9)
-        figures = {"loss": loss} | ({"img_s": speed} if progress.epoch_seconds else {})
+        self._tell(loss)
+
+    def _diverged(self, batches: Sequence[Batch], loss: float) -> Diverged:
+        names = [name for batch in batches for name in batch.names]
+        windows = [name for part in processes.gathered(names) for name in part]
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        return Diverged(loss, self.progress.step + 1, self.progress.epoch + 1, rate, windows)
+
+    def _tell(self, loss: float) -> None:
+        """Show how the step went."""
+        progress = self.progress
+        figures = {"loss": loss}
         if self.scores is not None and self.scores.miou is not None:
             figures["mIoU"] = self.scores.miou
+        if progress.speed:
+            figures["img/s"] = progress.speed
         self.reporter.progress(progress.step, progress.total_steps, **figures)
         if progress.step == 1:
             self.reporter.note(f"Memory after the first step: {used_bytes(self.device) / 2**20:,.0f} MiB.")
@@ -364,6 +336,9 @@ class Trainer:
         interrupts.received = next((signal for signal, _ in received if signal is not None), None)
         if interrupts.received is not None or received[0][1]:
             self._save(keeper)
+        if interrupts.received is not None and keeper is not None:
+            step = f"step {self.progress.step} of {self.progress.total_steps}"
+            self.reporter.note(f"Interrupted after {step}. The state is saved; go on with --resume.")
         interrupts.raise_received()
 
     def _save(self, keeper: Keeper | None) -> None:
@@ -371,6 +346,7 @@ class Trainer:
             state = self.state_dict()
             if not processes.rank():
                 keeper.save_state(state)
+            processes.gathered(None)  # none may leave, and so end the others, before the file is whole
 
     def _validated(self, validation: Batches, interrupts: Interrupts, keeper: Keeper | None) -> Scores:
         assert self._stepper is not None
@@ -382,123 +358,59 @@ class Trainer:
 
         # Running statistics of norms are each process's own; those that are kept are validated.
         processes.spread_first(self.network.buffers())
-        return validate(
-            self.network,
-            self._objective,
-            watched(),
-            self._placed,
-            ignore_index=self._ignored,
-            autocast=self._stepper.fabric.autocast,
-            add=processes.summed,
-        )
+        with explained(self._shape):
+            return validate(
+                self.network,
+                self._objective,
+                watched(),
+                self._placed,
+                ignore_index=self._ignored,
+                autocast=self._stepper.fabric.autocast,
+                add=processes.summed,
+            )
 
     def _close_epoch(self, scores: Scores | None) -> list[str]:
         """Write the epoch's row and move on to the next; returns in what it was the best so far."""
-        progress, better = self.progress, []
+        progress = self.progress
         assert self._sums is not None
-        row: Row = {
-            "epoch": progress.epoch + 1,
-            "step": progress.step,
-            "train_loss": float(self._objective.finalise(self._sums)),
-            **self._score_columns(scores),
-            "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
-            "seconds": round(progress.epoch_seconds, 3),
-            "images_per_second": round(progress.windows / max(progress.epoch_seconds, 1e-9), 3),
-        }
-        progress.rows.append(row)
-        if scores is not None and scores.loss is not None and scores.miou is not None:
+        progress.rows.append(
+            {
+                "epoch": progress.epoch + 1,
+                "step": progress.step,
+                "train_loss": float(self._objective.finalise(self._sums)),
+                **score_columns(scores, self._names),
+                "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
+                "seconds": round(progress.epoch_seconds, 3),
+                "images_per_second": round(progress.speed, 3),
+            }
+        )
+        better: list[str] = []
+        if scores is not None and scores.loss is not None:
             self.scores = scores
-            if scores.loss < progress.best_loss:
-                progress.best_loss = scores.loss
-                better.append("loss")
-            if scores.miou > progress.best_iou:
-                progress.best_iou = scores.miou
-                better.append("iou")
-            progress.stale = 0 if better else progress.stale + 1
+            better = progress.judge(scores)
             self.schedule.validated(scores.loss, progress.step)
-        progress.epoch, progress.batch, progress.windows, progress.epoch_seconds = progress.epoch + 1, 0, 0, 0.0
+        progress.next_epoch()
         self._sums = None
         return better
 
-    def _score_columns(self, scores: Scores | None) -> Row:
-        """Validation figures of a row; None in epochs without validation."""
-        if scores is None:
-            return {
-                "val_loss": None,
-                "miou": None,
-                "accuracy": None,
-                **dict.fromkeys(map("iou_{}".format, self._names)),
-            }
-        by_class = metrics.iou(scores.confusion)
-        names = self._names or tuple(map(str, range(len(by_class))))
-        columns = {f"iou_{name}": metrics.finite(value) for name, value in zip(names, by_class, strict=True)}
-        accuracy = metrics.finite(metrics.accuracy(scores.confusion))
-        return {"val_loss": scores.loss, "miou": scores.miou, "accuracy": accuracy, **columns}
-
     def _fit_to(self, seconds: float, batches: int, validations: int, keeper: Keeper | None) -> None:
-        """Decide the number of steps once a few have been timed, so that the schedule ends in the time given.
+        """Shorten training to the time given.
 
         The decision is saved at once: a training that goes on must not decide otherwise.
         """
         progress = self.progress
         progress.seconds = processes.of_first(progress.seconds)
-        if progress.step < _MEASURED_STEPS or progress.seconds < _MEASURED_SHARE * seconds:
+        steps = fitting_steps(progress, seconds, batches, validations, self._accumulate)
+        if steps is None:
             return
-        steps = -(-batches // self._accumulate)
-        step_s = progress.seconds / progress.step
-        # A validation batch is a forward pass: about a third of a training batch.
-        epoch_s = steps * step_s + validations * step_s / self._accumulate / 3
-        fitting = progress.step + max(0, int((_RESERVE * seconds - progress.seconds) / epoch_s * steps))
         progress.fitted = True
-        if fitting < progress.total_steps:
-            text = f"Training is shortened from {progress.total_steps} to {fitting} steps of {step_s:.2g} s"
-            self.reporter.note(f"{text}, to end in {seconds / 60:g} minutes.")
-            progress.total_steps = fitting
-            self.schedule.shorten(fitting)
+        if steps < progress.total_steps:
+            text = f"Training is shortened from {progress.total_steps} to {steps} steps"
+            step_s = progress.seconds / progress.step
+            self.reporter.note(f"{text} of {step_s:.2g} s, to end in {seconds / 60:g} minutes.")
+            progress.total_steps = steps
+            self.schedule.shorten(steps)
         self._save(keeper)
-
-    def _compiled(self, images: Tensor) -> nn.Module:
-        if not self._compile:
-            return self.model
-        try:
-            compiled: Any = torch.compile(self.model)
-            with torch.no_grad():
-                compiled(images[:1])
-        except Exception as error:  # compilers fail in many ways, all of which leave the network as it is
-            self.reporter.note(f"torch.compile failed ({type(error).__name__}); the network runs uncompiled.")
-            return self.model
-        network: nn.Module = compiled
-        return network
-
-    def _diverged(self, batches: Sequence[Batch], statistics: Tensor) -> Diverged:
-        names = [name for batch in batches for name in batch.names]
-        listed = "; ".join(names[:3]) + (f"; and {len(names) - 3} more" if len(names) > 3 else "")
-        return Diverged(
-            f"The loss became {float(self._objective.finalise(statistics)):g} or its gradient infinite at step "
-            f"{self.progress.step + 1} (epoch {self.progress.epoch + 1}, learning rate "
-            f"{self.optimizer.param_groups[0]['lr']:.3g}){f'. Windows: {listed}' if names else ''}. Lower optim.lr, "
-            "set train.precision to fp32, or check these windows for extreme values.",
-            names,
-        )
-
-
-class _Clock:
-    """Adds the time between ticks to a progress."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress, self._last = progress, time.perf_counter()
-
-    def tick(self) -> None:
-        now = time.perf_counter()
-        self._progress.seconds += now - self._last
-        self._progress.epoch_seconds += now - self._last
-        self._last = now
-
-
-def _random_states(device: str) -> dict[str, Tensor]:
-    """States of this process's random numbers."""
-    states = {"cpu": torch.get_rng_state()}
-    return states | {"cuda": torch.cuda.get_rng_state()} if device == "cuda" else states
 
 
 @contextlib.contextmanager

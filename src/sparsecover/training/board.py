@@ -1,0 +1,34 @@
+"""The history for TensorBoard, where it is installed."""
+
+import importlib.util
+from pathlib import Path
+
+from sparsecover.training.history import Row
+
+
+class Board:
+    """Writes rows of a history as scalars, an event file each; without TensorBoard installed it does nothing.
+
+    A row that is written again after a resume stands at the same step with the same values.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def write(self, row: Row) -> None:
+        """Write all figures of an epoch."""
+        if importlib.util.find_spec("tensorboard") is None:
+            return
+        from torch.utils.tensorboard import SummaryWriter
+
+        with SummaryWriter(str(self._folder)) as writer:
+            for name, value in row.items():
+                if value is not None and name not in ("epoch", "step"):
+                    writer.add_scalar(_tag(name), value, row["epoch"])
+
+
+def _tag(column: str) -> str:
+    """Columns grouped as TensorBoard shows them: losses together, IoU by class together."""
+    if column.startswith("iou_"):
+        return f"iou/{column.removeprefix('iou_')}"
+    return f"loss/{column.removesuffix('_loss')}" if column.endswith("_loss") else column

@@ -1,0 +1,32 @@
+"""The history of a training: one row an epoch."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from sparsecover import metrics
+from sparsecover.training.validation import Scores
+
+Row = dict[str, float | int | None]
+History = list[Row]
+
+
+def score_columns(scores: Scores | None, names: Sequence[str]) -> Row:
+    """Validation figures of a row, IoU by class among them; None in epochs without validation."""
+    if scores is None:
+        return {"val_loss": None, "miou": None, "accuracy": None, **dict.fromkeys(map("iou_{}".format, names))}
+    by_class = metrics.iou(scores.confusion)
+    names = names or tuple(map(str, range(len(by_class))))
+    columns = {f"iou_{name}": metrics.finite(value) for name, value in zip(names, by_class, strict=True)}
+    accuracy = metrics.finite(metrics.accuracy(scores.confusion))
+    return {"val_loss": scores.loss, "miou": scores.miou, "accuracy": accuracy, **columns}
+
+
+def as_csv(history: History) -> str:
+    """The history with one line an epoch; what was not measured is left empty."""
+    columns = list(dict.fromkeys(column for row in history for column in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue()

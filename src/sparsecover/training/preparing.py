@@ -1,0 +1,71 @@
+"""What is read from scenes and labels before a training: classes, band statistics, validation windows, a cache."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from sparsecover.classes import ClassScheme
+from sparsecover.config import Config
+from sparsecover.errors import DataError, SceneError
+from sparsecover.normalize import Normalizer, fit_normalizer
+from sparsecover.patches import Pair, PatchPlan, cache_pairs, plan_patches
+from sparsecover.raster import Scene
+from sparsecover.raster.source import Valid, Values
+
+_PREVIEW_PX = 1024  # scenes are read this small for band statistics
+_PREVIEWS = 200  # and at most this many of them
+
+
+def configured_scheme(config: Config) -> ClassScheme:
+    """The classes of a configuration.
+
+    Raises:
+        DataError: it has none.
+    """
+    if config.classes is None:
+        raise DataError(
+            "The labels carry no classes. Give fit(..., scheme=ClassScheme.from_names([...])), or classes: in the "
+            "configuration."
+        )
+    return ClassScheme.from_config(config.classes)
+
+
+def held_plan(pairs: Sequence[Pair], plan: PatchPlan, num_classes: int) -> PatchPlan | None:
+    """Windows over the validation labels; None where there are none."""
+    labels = [raster for _, raster in pairs]
+    if not any(raster.counts(num_classes).any() for raster in labels):
+        return None
+    return plan_patches(labels, num_classes=num_classes, size_px=plan.size_px, sampling="grid")
+
+
+def scene_normalizer(scenes: Sequence[Scene], config: Config) -> Normalizer:
+    """Statistics of small versions of the scenes; of many scenes, some drawn by the seed.
+
+    Raises:
+        SceneError: one cannot be read, unless ``data.on_read_error`` is skip and another one can.
+    """
+    order = np.random.default_rng(config.seed).permutation(len(scenes))[:_PREVIEWS]
+    chosen = [scenes[i] for i in sorted(order.tolist())]
+    samples = _readable(chosen) if config.data.on_read_error == "skip" else (s.preview(_PREVIEW_PX) for s in chosen)
+    return fit_normalizer(config.normalize, samples, scenes[0].dtype, len(scenes[0].bands))
+
+
+def _readable(scenes: Sequence[Scene]) -> Iterator[tuple[Values, Valid]]:
+    failures: list[SceneError] = []
+    for scene in scenes:
+        try:
+            yield scene.preview(_PREVIEW_PX)
+        except SceneError as error:
+            failures.append(error)
+    if len(failures) == len(scenes):
+        raise failures[0]
+
+
+def in_memory(pairs: Sequence[Pair], config: Config) -> tuple[list[Pair], str]:
+    """The pairs, in memory where ``patches.cache`` wants it and all can be read, and what was done, for the log."""
+    try:
+        return cache_pairs(pairs, config.patches.cache)
+    except SceneError:
+        if config.data.on_read_error != "skip":
+            raise
+        return list(pairs), "windows are read from the files: not all of them can be read whole"

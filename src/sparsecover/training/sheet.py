@@ -1,0 +1,113 @@
+"""A sheet of validation samples: image, labels, prediction and error side by side, to be looked at."""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from sparsecover import figures
+from sparsecover.classes import UNLABELLED, ClassScheme
+from sparsecover.patches import Pair, Patch, PatchPlan, PatchReader
+from sparsecover.patches.batch import Sample
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_ROWS = 4
+_TITLES = ("image", "labels", "prediction", "right and wrong")
+_RIGHT_WRONG = ((60, 160, 90), (215, 48, 39))
+_SIDE_IN = 1.9
+
+
+@dataclass(frozen=True)
+class SampleSheet:
+    """Draws some windows as a network predicts them.
+
+    Attributes:
+        patches: the windows.
+        pairs: scenes and labels that they lie in.
+        read: gives normalised samples.
+        scheme: classes by index.
+        device: of the networks to be drawn.
+    """
+
+    patches: Sequence[Patch]
+    pairs: Sequence[Pair]
+    read: Callable[[Patch], Sample]
+    scheme: ClassScheme
+    device: str
+
+    @classmethod
+    def choose(
+        cls, plan: PatchPlan, pairs: Sequence[Pair], read: PatchReader, scheme: ClassScheme, device: str
+    ) -> Self:
+        """Windows spread over a plan: of each of its parts the one with most classes, then most labels."""
+        order = np.array_split(np.arange(len(plan.blocks)), min(_ROWS, len(plan.blocks)))
+        counts = plan.counts
+        best = [max(part, key=lambda i: ((counts[i] > 0).sum(), counts[i].sum())) for part in order]
+        windows = plan.tiling()
+        return cls([windows[int(i)] for i in best], pairs, read, scheme, device)
+
+    def __call__(self, network: nn.Module) -> bytes:
+        """The sheet as a PNG; the network is left in the mode it was in."""
+        rows = [self._row(patch, network) for patch in self.patches]
+        return _draw(rows, self.scheme)
+
+    def _row(self, patch: Patch, network: nn.Module) -> tuple[str, list[figures.Picture]]:
+        scene, _ = self.pairs[patch.pair]
+        sample = self.read(patch)
+        predicted = self._predict(network, sample)
+        values, valid = scene.read(patch.window)
+        picture = figures.scene_picture(values, valid, [band.name for band in scene.bands])
+        labelled = sample.labels != UNLABELLED
+        wrong = np.where(labelled, predicted != sample.labels, UNLABELLED).astype(np.uint8)
+        predicted[~sample.valid] = UNLABELLED
+        colors = self.scheme.colors
+        return scene.name, [
+            picture,
+            figures.label_picture(picture, [sample.labels], colors),
+            figures.class_picture(predicted, colors),
+            figures.label_picture(picture, [wrong], _RIGHT_WRONG),
+        ]
+
+    @torch.no_grad()
+    def _predict(self, network: nn.Module, sample: Sample) -> npt.NDArray[np.uint8]:
+        """Class indices [h, w]."""
+        training = network.training
+        network.eval()
+        logits = network(torch.from_numpy(sample.image)[None].to(self.device))
+        network.train(training)
+        classes: npt.NDArray[np.uint8] = logits.argmax(1)[0].to(torch.uint8).cpu().numpy()
+        return classes
+
+
+def _draw(rows: Sequence[tuple[str, Sequence[figures.Picture]]], scheme: ClassScheme) -> bytes:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(len(_TITLES) * _SIDE_IN, len(rows) * _SIDE_IN + 0.6), layout="constrained")
+    axes = figure.subplots(len(rows), len(_TITLES), squeeze=False)
+    for line, (name, pictures) in zip(axes, rows, strict=True):
+        for axis, picture in zip(line, pictures, strict=True):
+            axis.imshow(picture, interpolation="nearest")
+            axis.set(xticks=[], yticks=[])
+        line[0].set_ylabel(name[:28], fontsize=7, parse_math=False)
+    for axis, title in zip(axes[0], _TITLES, strict=True):
+        axis.set_title(title, fontsize=9)
+    _legend(figure, scheme)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=130)
+    return file.getvalue()
+
+
+def _legend(figure: "Figure", scheme: ClassScheme) -> None:
+    from matplotlib.patches import Patch as Swatch
+
+    colors = [*scheme.colors, *_RIGHT_WRONG]
+    names = [*scheme.names, "right", "wrong"]
+    swatches = [Swatch(color=(r / 255, g / 255, b / 255), label=n) for (r, g, b), n in zip(colors, names, strict=True)]
+    figure.legend(handles=swatches, loc="outside lower center", ncols=6, fontsize=7, frameon=False)
