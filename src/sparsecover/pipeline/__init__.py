@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sparsecover.pipeline.recipe import choose_recipe as choose_recipe
     from sparsecover.pipeline.scoring import score_checkpoint as score_checkpoint
     from sparsecover.pipeline.training import find_rate as find_rate
+    from sparsecover.pipeline.splitting import write_split as write_split
     from sparsecover.pipeline.training import train as train
 
 __all__, __getattr__, __dir__ = lazy_names(
@@ -66,6 +67,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "choose_recipe": "recipe",
         "score_checkpoint": "scoring",
         "find_rate": "training",
+        "write_split": "splitting",
         "train": "training",
     },
 )

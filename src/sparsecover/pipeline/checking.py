@@ -7,11 +7,13 @@ from typing import Any
 
 from sparsecover.checks import Finding, check_labels, check_leakage, check_scene
 from sparsecover.config import Config
-from sparsecover.datasets import open_dataset, split_pairs
+from sparsecover.datasets import open_dataset
 from sparsecover.errors import SparseCoverError
 from sparsecover.pipeline.inputs import LabelOptions, Pair, count_labels, open_inputs
+from sparsecover.pipeline.splitting import split_dataset
 
 _SCENES_LOOKED_AT = 50
+_SEVERITIES = ("error", "warning", "note")
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def check_config(path: Path, settings: Sequence[str] = ()) -> CheckResult:
     """Check the data, labels and split of a configuration."""
     config = Config.from_yaml(path, settings)
     dataset = open_dataset(config.data, config.classes)
-    split = split_pairs(dataset.pairs, config.split, config.seed, len(dataset.scheme))
+    split = split_dataset(dataset, config)
     sides = {name: [(p.scene, p.labels) for p in getattr(split, name)] for name in ("train", "validation", "test")}
     names, classes = dataset.scheme.names, len(dataset.scheme)
     findings = [f for pair in dataset.pairs[:_SCENES_LOOKED_AT] for f in check_scene(pair.scene)]
@@ -70,9 +72,21 @@ def _absent(sides: dict[str, list[Pair]], names: Sequence[str]) -> list[Finding]
     return findings
 
 
-def _merged(findings: Sequence[Finding], limit: int = 20) -> tuple[Finding, ...]:
-    """Without repeats, and not more than a screen of them."""
-    unique = list(dict.fromkeys(findings))
-    if len(unique) > limit:
-        unique = [*unique[:limit], Finding("note", f"{len(unique) - limit} more findings of these kinds.")]
-    return tuple(unique)
+def _merged(findings: Sequence[Finding], limit: int = 20, alike: int = 3) -> tuple[Finding, ...]:
+    """The worst first, without repeats, few that give the same advice, and not more than a screen of them."""
+    unique = sorted(dict.fromkeys(findings), key=lambda finding: _SEVERITIES.index(finding.severity))
+    kept: list[Finding] = []
+    for advice, group in _by_advice(unique).items():
+        kept += group if not advice else group[:alike]
+        if advice and len(group) > alike:
+            kept.append(Finding(group[0].severity, f"{len(group) - alike} more of these."))
+    if len(kept) > limit:
+        kept = [*kept[:limit], Finding("note", f"{len(kept) - limit} more findings.")]
+    return tuple(kept)
+
+
+def _by_advice(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
+    groups: dict[str, list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault(finding.advice, []).append(finding)
+    return groups

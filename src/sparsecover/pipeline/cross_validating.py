@@ -13,8 +13,9 @@ from sparsecover import metrics
 from sparsecover.checkpoint import load_checkpoint
 from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
-from sparsecover.datasets import open_dataset, split_folds
+from sparsecover.datasets import open_dataset
 from sparsecover.pipeline.files import prepare_folder, write_text
+from sparsecover.pipeline.splitting import split_dataset_folds
 from sparsecover.pipeline.training import training_sides
 from sparsecover.progress import Reporter, Silent
 from sparsecover.training import fit
@@ -114,7 +115,7 @@ def cross_validate(
     reporter = reporter or Silent()
     reporter.stage("Reading scenes and labels")
     dataset = open_dataset(config.data, config.classes)
-    splits = split_folds(dataset.pairs, config.split, config.seed, len(dataset.scheme))
+    splits = split_dataset_folds(dataset, config)
     notes = (*dataset.notes, *dict.fromkeys(note for split in splits for note in split.notes), *_caveats(config))
     for note in notes:
         reporter.note(note)

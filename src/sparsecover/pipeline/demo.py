@@ -18,7 +18,8 @@ from sparsecover.progress import Reporter, Silent
 
 # Small windows hold the most labels for the time they take, and this scene's objects are small.
 SETTINGS = (
-    "train.epochs=12", "train.batch_size=16", "patches.per_epoch=1200", "patches.size_px=64", "optim.lr=0.003",
+    "train.epochs=10", "train.batch_size=16", "patches.per_epoch=1200", "patches.size_px=64", "patches.sampling=labels",
+    "optim.lr=0.003", "augment=light",
 )  # fmt: skip
 
 
@@ -61,8 +62,8 @@ def run_demo(
     reporter.stage("Making the demo scene")
     scene = make_demo(Path(out), seed=seed)
     job = make_map(
-        scene.scene, scene.labels, out=out, field=scene.field, settings=SETTINGS + settings, seed=seed, device=device,
-        overwrite=True, baseline=False, reporter=reporter,
+        scene.scene, scene.labels, out=out, field=scene.field, radius_m=scene.radius_m,
+        settings=SETTINGS + settings, seed=seed, device=device, overwrite=True, baseline=False, reporter=reporter,
     )  # fmt: skip
     reporter.stage("Random forest on pixels")
     truth = evaluate_map_files(job.products[0].map, scene.truth)

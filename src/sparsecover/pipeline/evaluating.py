@@ -7,12 +7,13 @@ from pathlib import Path
 from sparsecover.checkpoint import Checkpoint, load_checkpoint
 from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
-from sparsecover.datasets import open_dataset, split_pairs
+from sparsecover.datasets import open_dataset
 from sparsecover.errors import DataError
 from sparsecover.evaluation import Assessment, evaluate_map
 from sparsecover.labels import open_labels, read_labels
 from sparsecover.pipeline.files import prepare_folder, write_text
 from sparsecover.pipeline.scoring import score_checkpoint
+from sparsecover.pipeline.splitting import split_dataset
 from sparsecover.progress import Reporter, Silent
 from sparsecover.raster import open_scene
 
@@ -45,7 +46,7 @@ def evaluate_checkpoint(
             f"The configuration's classes are {', '.join(dataset.scheme.names)}; the network's are "
             f"{', '.join(checkpoint.scheme.names)}. Set classes to those of the network."
         )
-    sides = split_pairs(dataset.pairs, config.split, config.seed, len(dataset.scheme))
+    sides = split_dataset(dataset, config)
     pairs = [(pair.scene, pair.labels) for pair in getattr(sides, split)]
     if not pairs:
         raise DataError(f"The split has no {split} scenes; set split.{split} in the configuration.")

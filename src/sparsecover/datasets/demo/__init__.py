@@ -16,7 +16,7 @@ from shapely.affinity import affine_transform
 
 from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.datasets.demo.canvas import CLASSES, PIXEL_M, Array, Mask
-from sparsecover.datasets.demo.clicks import Feature, label_by_hand
+from sparsecover.datasets.demo.clicks import RADIUS_M, Feature, label_by_hand
 from sparsecover.datasets.demo.landscape import paint_landscape
 from sparsecover.datasets.demo.photo import NODATA, photograph
 from sparsecover.errors import DataError, OutputError
@@ -42,12 +42,14 @@ class DemoScene:
         labels: GeoPackage of points and polygons in longitude and latitude.
         truth: uint8 GeoTIFF with the class of every pixel, nodata 255.
         field: attribute of the labels with the class.
+        radius_m: how far a labelled point speaks for its surroundings; a disc of this radius is certainly of its class.
     """
 
     scene: Path
     labels: Path
     truth: Path
     field: str
+    radius_m: float = RADIUS_M
 
 
 def make_demo(out_dir: str | Path, seed: int = 0, size_px: int = SIZE_PX) -> DemoScene:

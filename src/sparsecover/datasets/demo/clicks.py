@@ -12,6 +12,7 @@ from skimage import draw, measure
 
 from sparsecover.datasets.demo.canvas import CLASSES, Array, Mask, Random
 
+RADIUS_M = 0.9  # how far a click speaks for its surroundings: 3 x 3 pixels
 BORDER_PX = 3  # nobody draws where the picture ends
 PLACE_WEIGHT = 6.0  # the whole width of the scene counts like so many standard deviations of colour
 
@@ -34,11 +35,11 @@ class Habit:
 
 
 HABITS = {
-    "building": Habit(26, 15, 7.0),
-    "open land": Habit(184, 43, 5.5),
-    "road": Habit(26, 15, 7.0),
-    "water": Habit(17, 9, 6.5),
-    "woodland": Habit(76, 26, 5.5),
+    "building": Habit(26, 15, 6.0),
+    "open land": Habit(184, 43, 4.7),
+    "road": Habit(26, 15, 6.0),
+    "water": Habit(17, 9, 5.6),
+    "woodland": Habit(76, 26, 4.7),
 }
 
 
