@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import layouts
 from file_server import Server, serving
 
-from .conftest import Command, assert_users_mistake
+from .conftest import QUICK, Command, SmallScene, assert_users_mistake
 
 TOY = """
 import sys
@@ -100,3 +101,36 @@ def test_files_that_cannot_be_used_are_listed_and_the_rest_described(cli: Comman
 @pytest.mark.parametrize("arguments", [(), ("folder", "--config", "x.yaml")])
 def test_info_asks_for_one_source(cli: Command, arguments: tuple[str, ...]) -> None:
     assert_users_mistake(cli("data", "info", *arguments), "either the NAME of a layout, or --config")
+
+
+def test_a_split_is_written_once_and_used_again(small: SmallScene, cli: Command, tmp_path: Path) -> None:
+    for folder, file in (("images", small.scene), ("masks", small.truth)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.tif").write_bytes(file.read_bytes())
+    config = tmp_path / "run.yaml"
+    split = "split: {by: block, block_px: 32, fractions: [0.5, 0.25, 0.25]}"
+    config.write_text(f"data: {{root: {tmp_path}}}\n{split}\n")
+    plan = tmp_path / "split.json"
+    result = cli("data", "split", "--config", config, "--out", plan)
+    assert result.returncode == 0, result.stderr
+    assert "scenes" in result.stdout
+    assert_users_mistake(cli("data", "split", "--config", config, "--out", plan), "exists already")
+    trained = cli("train", "--config", config, *QUICK, "--set", "split.plan=split.json", "--set", "split.by=scene",
+                  "--out", tmp_path / "run")  # fmt: skip
+    assert trained.returncode == 0, trained.stderr
+    assert (tmp_path / "run" / "split.json").read_text() == plan.read_text()
+    digest = result.stdout.split("SHA-256 ")[1].strip()
+    assert digest[:16] in trained.stderr
+
+
+def test_check_warns_of_byte_identical_images_however_many_scenes_there_are(cli: Command, tmp_path: Path) -> None:
+    folder = layouts.folder(tmp_path)
+    for i in range(4, 30):
+        layouts.image(folder / "images" / f"tile{i}.jpg", seed=i)
+        layouts.mask(folder / "masks" / f"tile{i}.png", layouts.codes(3, 7))
+    (folder / "images" / "tile9.jpg").write_bytes((folder / "images" / "tile5.jpg").read_bytes())
+    config = tmp_path / "run.yaml"
+    config.write_text(f"data: {{root: {folder}}}\nsplit: {{by: files, test: [tile9]}}\n")
+    result = cli("check", "--config", config)
+    assert "train and test share byte-identical images: tile5 and tile9" in result.stdout
+    assert "27 more of these" in result.stdout  # scenes without a coordinate system, which are not all listed

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-import layouts
 import pytest
 
+import layouts
 from sparsecover.config import Config
 from sparsecover.pipeline import describe_data, train
 

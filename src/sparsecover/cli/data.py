@@ -1,4 +1,4 @@
-"""``sparsecover data``: list, get, info."""
+"""``sparsecover data``: list, get, info, split."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ root_option = click.option(
 
 @click.group("data")
 def command() -> None:
-    """Known public datasets: list, download, describe."""
+    """Known public datasets: list, download, describe; divide any data into sides."""
 
 
 @command.command("list")
@@ -75,3 +75,22 @@ def info(
         show_dataset(described)
     if described["left_out"]:
         raise click.exceptions.Exit(2)
+
+
+@command.command("split")
+@options.config_file
+@options.settings
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Plan to write, for example split.json.")
+@options.overwrite
+def split(config_path: Path, settings: tuple[str, ...], out: Path, overwrite: bool) -> None:
+    """Divide the labels of a configuration into training, validation and test, and write the plan.
+
+    The plan lists the side of every scene, block or polygon. Name it in split.plan of a configuration to use it again.
+    """
+    from sparsecover.cli.dataset_views import show_split
+    from sparsecover.config import Config
+    from sparsecover.pipeline import write_split
+
+    divided, dataset = write_split(Config.from_yaml(config_path, settings), out, overwrite=overwrite)
+    show_split(divided, dataset.scheme)
+    click.echo(f"Written: {out}, SHA-256 {divided.plan.digest}")

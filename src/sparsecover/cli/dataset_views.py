@@ -1,4 +1,4 @@
-"""What `data` and `extract` show."""
+"""What ``data`` and ``extract`` show."""
 
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -8,8 +8,11 @@ from rich.text import Text
 
 from sparsecover.cli.console import err, out
 from sparsecover.datasets import KNOWN
+from sparsecover.labels import class_counts
 
 if TYPE_CHECKING:
+    from sparsecover.classes import ClassScheme
+    from sparsecover.datasets import Split
     from sparsecover.patches import Extraction
 
 _SIZES_SHOWN = 3
@@ -58,6 +61,21 @@ def _sizes(sizes: list[list[int]]) -> str:
     shown = [f"{height} x {width} px" + (f" ({n})" if len(sizes) > 1 else "") for height, width, n in sizes]
     more = len(sizes) - _SIZES_SHOWN
     return ", ".join(shown[:_SIZES_SHOWN]) + (f" and {_counted(more, 'other size')}" if more > 0 else "")
+
+
+def show_split(split: "Split", scheme: "ClassScheme") -> None:
+    """Scenes and labelled pixels by side."""
+    sides = split.sides
+    table = Table("", *sides)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    table.add_row("scenes", *(f"{len(pairs):,}" for pairs in sides.values()), end_section=True)
+    counts = [class_counts([pair.labels for pair in pairs], len(scheme)) for pairs in sides.values()]
+    for index, name in enumerate(scheme.names):
+        table.add_row(Text(name), *(f"{side[index]:,}" for side in counts))
+    out.print(table)
+    for note in split.notes:
+        out.print("[dim]note[/]   ", Text(note))
 
 
 def show_extraction(extraction: "Extraction") -> None:

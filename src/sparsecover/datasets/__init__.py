@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from sparsecover.datasets.pair import Pair as Pair
     from sparsecover.datasets.pair import simulate_pairs as simulate_pairs
     from sparsecover.datasets.split import Split as Split
+    from sparsecover.datasets.split import apply_plan as apply_plan
     from sparsecover.datasets.split import split_folds as split_folds
     from sparsecover.datasets.split import split_pairs as split_pairs
+    from sparsecover.datasets.split_plan import SplitPlan as SplitPlan
 
 __all__, __getattr__, __dir__ = lazy_names(
     __name__,
@@ -37,7 +39,9 @@ __all__, __getattr__, __dir__ = lazy_names(
         "Pair": "pair",
         "simulate_pairs": "pair",
         "Split": "split",
+        "apply_plan": "split",
         "split_folds": "split",
         "split_pairs": "split",
+        "SplitPlan": "split_plan",
     },
 )

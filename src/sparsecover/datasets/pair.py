@@ -26,6 +26,11 @@ class Pair:
     split: str | None = None
     windows: tuple[Window, ...] | None = None
 
+    @property
+    def key(self) -> str:
+        """The name, with the side where a published split has windows of one scene on several."""
+        return f"{self.name} ({self.split})" if self.windows is not None and self.split else self.name
+
     def with_labels(self, labels: Labels) -> "Pair":
         """The same scene with other labels."""
         return replace(self, labels=labels)

@@ -5,28 +5,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from sparsecover.classes import UNLABELLED
 from sparsecover.config import SplitConfig
 from sparsecover.datasets.layouts.base import SIDES
 from sparsecover.datasets.layouts.pairing import natural, summary
-from sparsecover.datasets.pair import Labels, Pair
+from sparsecover.datasets.pair import Pair
+from sparsecover.datasets.split_parts import Parts, deal_groups, group_pairs, sides_in, take_sides, with_sides
+from sparsecover.datasets.split_plan import SceneSide, SplitPlan
 from sparsecover.errors import DataError
-from sparsecover.labels import (
-    LabelFile,
-    LabelGroups,
-    LabelRaster,
-    apart,
-    assign_groups,
-    buffer_note,
-    class_counts,
-    label_groups,
-    pixel_weights,
-)
+from sparsecover.labels import LabelFile, assign_groups, class_counts, pixel_weights
 
 AUTO_BUFFER_PX = 64
 
@@ -35,11 +25,15 @@ TRAIN, VALIDATION, TEST = range(3)
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Pairs by side. With blocks and polygons a scene is on several sides, each time with other labels."""
+    """Pairs by side. With blocks and polygons a scene is on several sides, each time with other labels.
+
+    ``plan`` says the same for a file.
+    """
 
     train: list[Pair]
-    validation: list[Pair] = field(default_factory=list)
-    test: list[Pair] = field(default_factory=list)
+    validation: list[Pair]
+    test: list[Pair]
+    plan: SplitPlan
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -57,17 +51,23 @@ def split_pairs(
         config: ``pattern`` compares the first group of an expression, found in the names of pairs, with the values
             listed for each side (wildcards are possible; an empty ``train`` means all not listed elsewhere). ``files``
             takes lists of names, or text files of names, or else the sides that the dataset itself gives. ``scene``
-            deals out whole scenes by ``fractions``; ``block`` and ``polygon`` the labels of each scene.
+            deals out whole scenes by ``fractions``; ``block`` and ``polygon`` the labels of each scene. A ``plan`` is
+            taken as it stands, whatever else is said.
         patch_px: side of training windows, which is the automatic width of the buffer: training labels nearer than this
-            to labels of another side are left out (less where that would take most of a class).
+            to labels of another side are left out (less where that would take most of a class; a width that was asked
+            for is kept).
 
     Raises:
         DataError: values or names that do not occur, a side without labels, labels that do not suit the kind of split.
     """
+    if config.plan is not None:
+        return apply_plan(pairs, SplitPlan.read(config.plan), num_classes)
     if config.by in ("block", "polygon"):
-        split = _divide(pairs, config, list(config.fractions), seed, num_classes, patch_px)[0]
+        empty = _empty_plan(config, patch_px)
+        parts = group_pairs(pairs, empty, num_classes)
+        split = _taken(parts, deal_groups(parts, empty, config.fractions, seed), empty, num_classes)
     else:
-        split = _whole(pairs, _sides(pairs, config, seed, num_classes))
+        split = _whole(pairs, _sides(pairs, config, seed, num_classes), config.by)
     dealt = config.fractions if config.by in ("block", "polygon", "scene") else ()
     wanted = {side for side, part in zip(SIDES, dealt, strict=False) if part > 0}
     return _checked(split, wanted | {"train"}, num_classes)
@@ -84,23 +84,88 @@ def split_folds(
     folds = config.folds or 0
     if folds < 2:
         raise DataError("Cross-validation needs split.folds of at least 2.")
-    if config.by in ("block", "polygon"):
-        return _divide(pairs, config, [1 / folds] * folds, seed, num_classes, patch_px, folds=True)
+    if config.plan is not None:
+        raise DataError("split.plan holds one division; leave out either split.plan or split.folds.")
+    held_out = _fold_parts if config.by in ("block", "polygon") else _fold_pairs
+    splits = held_out(pairs, config, seed, num_classes, folds, patch_px)
+    return [_checked(split, {"train", "validation"}, num_classes) for split in splits]
+
+
+def apply_plan(pairs: Sequence[Pair], plan: SplitPlan, num_classes: int) -> Split:
+    """Divide pairs as a plan says, which was made for them before.
+
+    Raises:
+        DataError: the plan names scenes that are not there, or was made for other labels.
+    """
+    planned = {scene.name: scene for scene in plan.scenes}
+    missing = planned.keys() - {pair.key for pair in pairs}
+    if missing:
+        raise DataError(f"The split plan names scenes that are not there:\n{summary(sorted(missing, key=natural))}")
+    known = [pair for pair in pairs if pair.key in planned]
+    if plan.by in ("block", "polygon"):
+        parts = group_pairs(known, plan, num_classes)
+        split = _taken(parts, sides_in(plan, parts), plan, num_classes)
+    else:
+        named = [planned[pair.key].side for pair in known]
+        split = _whole(known, [None if side is None else SIDES.index(side) for side in named], plan.by)
+    if len(known) < len(pairs):
+        split.notes.append(f"{len(pairs) - len(known)} pairs are not in the split plan and were left out.")
+    return _checked(split, {"train"}, num_classes)
+
+
+def _empty_plan(config: SplitConfig, patch_px: int | None) -> SplitPlan:
+    """How labels are grouped and kept apart, before sides are dealt."""
+    buffer_px = (patch_px or AUTO_BUFFER_PX) if config.buffer_px == "auto" else config.buffer_px
+    return SplitPlan(
+        by=config.by,
+        block_px=None if config.block_px == "auto" else config.block_px,
+        link_px=buffer_px,
+        buffer_px=buffer_px,
+        buffer_may_shrink=config.buffer_px == "auto",
+        scenes=(),
+    )
+
+
+def _taken(parts: Sequence[Parts], sides: Sequence[npt.NDArray[np.intp]], plan: SplitPlan, num_classes: int) -> Split:
+    (train, validation, test), notes = take_sides(parts, sides, plan, num_classes)
+    return Split(train, validation, test, with_sides(plan, parts, sides), notes)
+
+
+def _fold_parts(
+    pairs: Sequence[Pair], config: SplitConfig, seed: int, num_classes: int, folds: int, patch_px: int | None
+) -> list[Split]:
+    """Each fold's blocks or polygons held out in turn."""
+    empty = _empty_plan(config, patch_px)
+    parts = group_pairs(pairs, empty, num_classes)
+    dealt = deal_groups(parts, empty, [1 / folds] * folds, seed)
+    held = [[np.where(side == fold, VALIDATION, TRAIN) for side in dealt] for fold in range(folds)]
+    return [_taken(parts, sides, empty, num_classes) for sides in held]
+
+
+def _fold_pairs(
+    pairs: Sequence[Pair], config: SplitConfig, seed: int, num_classes: int, folds: int, _patch_px: int | None
+) -> list[Split]:
+    """Each fold's scenes (or values of the pattern) held out in turn."""
     side = _sides(pairs, config, seed, num_classes) if config.test or config.by == "files" else [TRAIN] * len(pairs)
     rest = [pair for pair, s in zip(pairs, side, strict=True) if s != TEST]
-    test = [pair for pair, s in zip(pairs, side, strict=True) if s == TEST]
     unit = _pattern_values(rest, config) if config.by == "pattern" else [_scene_key(pair) for pair in rest]
-    dealt = _deal(rest, unit, [1 / folds] * folds, seed, num_classes)
     if len(set(unit)) < folds:
         raise DataError(
             f"{folds} folds need at least {folds} scenes (or values of the pattern); there are {len(set(unit))}."
         )
-    splits = []
-    for fold in range(folds):
-        train = [pair for pair, d in zip(rest, dealt, strict=True) if d not in (fold, None)]
-        held = [pair for pair, d in zip(rest, dealt, strict=True) if d == fold]
-        splits.append(_checked(Split(train, held, test), {"train", "validation"}, num_classes))
-    return splits
+    dealt = iter(_deal(rest, unit, [1 / folds] * folds, seed, num_classes))
+    number = [TEST if s == TEST else next(dealt) for s in side]
+    tested = [s == TEST for s in side]
+    return [
+        _whole(pairs, [_fold_side(n, fold, test) for n, test in zip(number, tested, strict=True)], config.by)
+        for fold in range(folds)
+    ]
+
+
+def _fold_side(number: int | None, fold: int, test: bool) -> int | None:
+    if test or number is None:
+        return TEST if test else None
+    return VALIDATION if number == fold else TRAIN
 
 
 def _sides(pairs: Sequence[Pair], config: SplitConfig, seed: int, num_classes: int) -> list[int | None]:
@@ -180,74 +245,13 @@ def _deal(
     return [None if unit is None else max(int(dealt[names.index(unit)]), TRAIN) for unit in units]
 
 
-def _whole(pairs: Sequence[Pair], sides: Sequence[int | None]) -> Split:
+def _whole(pairs: Sequence[Pair], sides: Sequence[int | None], by: str) -> Split:
     train, validation, test = ([p for p, s in zip(pairs, sides, strict=True) if s == side] for side in range(3))
     left = [pair.name for pair, side in zip(pairs, sides, strict=True) if side is None]
     notes = [f"{len(left)} pairs are on no side and were left out: {', '.join(left[:5])}"] if left else []
-    return Split(train, validation, test, notes)
-
-
-def _divide(
-    pairs: Sequence[Pair],
-    config: SplitConfig,
-    shares: Sequence[float],
-    seed: int,
-    num_classes: int,
-    patch_px: int | None,
-    folds: bool = False,
-) -> list[Split]:
-    """Deal blocks or polygons of all pairs out to sides (or folds) and mask each pair's labels accordingly."""
-    labelled = [pair.with_labels(_loaded(pair.labels)) for pair in pairs]
-    labelled = [pair for pair in labelled if (pair.labels.values != UNLABELLED).any()]
-    if not labelled:
-        raise DataError("There is no labelled pixel to divide.")
-    buffer_px = (patch_px or AUTO_BUFFER_PX) if config.buffer_px == "auto" else config.buffer_px
-    groups = [_groups(pair, config, num_classes, buffer_px) for pair in labelled]
-    counts = np.concatenate([group.counts for group in groups])
-    weights = pixel_weights(counts) if config.by == "block" else (counts > 0).astype(np.float64)
-    dealt = assign_groups(weights, shares, seed)
-    sides = np.split(dealt, np.cumsum([len(group.counts) for group in groups])[:-1])
-    if not folds:
-        return [_masked(labelled, groups, sides, num_classes, buffer_px)]
-    splits = []
-    for fold in range(len(shares)):
-        held = [np.where(side == fold, VALIDATION, TRAIN) for side in sides]
-        split = _masked(labelled, groups, held, num_classes, buffer_px)
-        splits.append(_checked(split, {"train", "validation"}, num_classes))
-    return splits
-
-
-def _loaded(labels: Labels) -> LabelRaster:
-    return labels.load() if isinstance(labels, LabelFile) else labels
-
-
-def _groups(pair: Pair, config: SplitConfig, num_classes: int, buffer_px: int) -> LabelGroups:
-    block_px = None if config.block_px == "auto" else config.block_px
-    kind: Literal["block", "feature"] = "block" if config.by == "block" else "feature"
-    labels = _loaded(pair.labels)
-    return label_groups(labels, num_classes, kind=kind, link_px=buffer_px, block_px=block_px)
-
-
-def _masked(
-    pairs: Sequence[Pair],
-    groups: Sequence[LabelGroups],
-    sides: Sequence[npt.NDArray[np.intp]],
-    num_classes: int,
-    buffer_px: int,
-) -> Split:
-    """Each pair on every side where it has labels, with the others' labels (and a buffer around them) taken away."""
-    split = Split([])
-    narrowest = buffer_px
-    for pair, group, side in zip(pairs, groups, sides, strict=True):
-        labels = _loaded(pair.labels)
-        train, kept_px = apart(labels, group.where(side > TRAIN), num_classes, buffer_px)
-        narrowest = min(narrowest, kept_px) if (side > TRAIN).any() else narrowest
-        parts = [train, labels.keep(group.where(side == VALIDATION)), labels.keep(group.where(side == TEST))]
-        for members, part in zip(split.sides.values(), parts, strict=True):
-            if (part.values != UNLABELLED).any():
-                members.append(pair.with_labels(part))
-    split.notes.extend(buffer_note(buffer_px, narrowest))
-    return split
+    named = [None if side is None else SIDES[side] for side in sides]
+    scenes = [SceneSide(name=pair.key, side=side) for pair, side in zip(pairs, named, strict=True)]
+    return Split(train, validation, test, SplitPlan(by=by, scenes=tuple(scenes)), notes)
 
 
 def _checked(split: Split, wanted: set[str], num_classes: int) -> Split:

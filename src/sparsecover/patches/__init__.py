@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sparsecover.patches.plan import Labels as Labels
     from sparsecover.patches.plan import Patch as Patch
     from sparsecover.patches.plan import PatchPlan as PatchPlan
+    from sparsecover.patches.plan import auto_size_px as auto_size_px
     from sparsecover.patches.plan import plan_patches as plan_patches
     from sparsecover.patches.reader import Pair as Pair
     from sparsecover.patches.reader import PatchReader as PatchReader
@@ -40,6 +41,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "Labels": "plan",
         "Patch": "plan",
         "PatchPlan": "plan",
+        "auto_size_px": "plan",
         "plan_patches": "plan",
         "Pair": "reader",
         "PatchReader": "reader",

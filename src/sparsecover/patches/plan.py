@@ -196,7 +196,7 @@ def plan_patches(
     if sampling not in SAMPLINGS:
         raise ConfigError(f"Unknown sampling {sampling!r}. {nearest(sampling, SAMPLINGS)}")
     grids = tuple(raster.grid for raster in labels)
-    size = _auto_size(grids) if size_px == "auto" else size_px
+    size = auto_size_px(grids) if size_px == "auto" else size_px
     if size < 1 or (per_epoch != "auto" and per_epoch < 1):
         raise ConfigError(f"patches.size_px and per_epoch must be at least 1; given {size_px} and {per_epoch}.")
     blocks, counts, total = _count(labels, size, num_classes)
@@ -211,8 +211,8 @@ def plan_patches(
     return PatchPlan(grids, tuple(labels), size, windows, chosen, seed, text, blocks, counts)  # type: ignore[arg-type]
 
 
-def _auto_size(grids: Sequence[Grid]) -> int:
-    """256, or the usual short side of the scenes rounded up to a multiple of 16 where that is less."""
+def auto_size_px(grids: Sequence[Grid]) -> int:
+    """The side of windows by default: 256, or less where the usual short side of the scenes is (in steps of 16)."""
     if not grids:
         return _LARGEST_AUTO_SIZE
     side = int(np.median([min(grid.height, grid.width) for grid in grids]))
