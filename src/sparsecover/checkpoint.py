@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -27,6 +27,11 @@ from sparsecover.normalize import Normalizer
 
 VERSION = 1
 """Raised when a file written now cannot be read by the previous release."""
+
+Header = dict[str, Any]
+
+UPGRADES: dict[int, Callable[[Header], Header]] = {}
+"""By format: what makes of a header of that format one of the next. A format without an entry is refused."""
 
 _KEY = "sparsecover"  # our entry in the safetensors metadata
 _HEADER_LIMIT = 32 * 1024**2  # bytes; a random forest or a large network needs some 100 kB
@@ -98,7 +103,7 @@ class Checkpoint:
             ) from error
         return network.eval()
 
-    def _header(self) -> dict[str, Any]:
+    def _header(self) -> Header:
         spec = self.model_spec
         return {
             "format": VERSION,
@@ -172,7 +177,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint, checking that it is ours, whole and unchanged.
 
     Raises:
-        CheckpointError: missing, truncated, changed after writing, of another program, or of a newer release.
+        CheckpointError: missing, truncated, changed after writing, of another program, or of a release whose format
+            this one does not read.
     """
     path = Path(path)
     header = _read_header(path)
@@ -184,7 +190,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     if claimed != _digest(header, tensors):
         raise CheckpointError(f"{path} was changed after it was written (its digest differs). Copy it again.")
     try:
-        return Checkpoint._from_header(header, tensors)
+        return Checkpoint._from_header(_upgraded(header), tensors)
     except (KeyError, TypeError, ValueError, SparseCoverError) as error:
         raise CheckpointError(f"{path} has a header that makes no sense: {error!r}.") from error
 
@@ -194,7 +200,7 @@ def load_model(path: str | Path) -> nn.Module:
     return load_checkpoint(path).model()
 
 
-def _read_header(path: Path) -> dict[str, Any]:
+def _read_header(path: Path) -> Header:
     """Our JSON header, with its size and version checked before anything else is believed."""
     if not path.is_file():
         raise CheckpointError(
@@ -214,16 +220,25 @@ def _read_header(path: Path) -> dict[str, Any]:
         version = int(header["format"])
     except (ValueError, KeyError, TypeError, RecursionError):
         raise CheckpointError(foreign) from None
-    if version > VERSION:
-        release = str(header.get("versions", {}).get("sparsecover", "a newer release"))[:40]
+    oldest = min((VERSION, *UPGRADES))
+    if not oldest <= version <= VERSION:
+        versions = header.get("versions")
+        release = str(versions.get("sparsecover", "") if isinstance(versions, dict) else "")[:40] or "another release"
         raise CheckpointError(
-            f"{path} has the format {version}; this release reads up to {VERSION}. It was written by sparsecover "
-            f"{release}: install that or a newer one."
+            f"{path} has the format {version}; this release reads {oldest} to {VERSION}. It was written by sparsecover "
+            f"{release}: predict with that one, or train again with this."
         )
-    missing = [name for name in _FIELDS if name not in header]
-    if version < 1 or missing:
-        raise CheckpointError(f"{path} has an incomplete header (format {version}, missing: {', '.join(missing)}).")
+    missing = [name for name in _FIELDS if name not in header] if version == VERSION else []
+    if missing:
+        raise CheckpointError(f"{path} has an incomplete header, without {', '.join(missing)}.")
     return dict(header)
+
+
+def _upgraded(header: Header) -> Header:
+    """The header in the present format."""
+    for version in range(int(header["format"]), VERSION):
+        header = UPGRADES[version](header)
+    return header
 
 
 def _canonical(header: Mapping[str, Any]) -> str:

@@ -125,6 +125,28 @@ def test_a_newer_format_names_the_release_that_reads_it(saved: Path, tmp_path: P
         load_checkpoint(path)
 
 
+def test_an_older_format_is_upgraded_step_by_step(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = load_checkpoint(saved)
+    monkeypatch.setattr(module, "VERSION", 3)
+    monkeypatch.setitem(module.UPGRADES, 1, lambda header: header | {"bands": [f"{b}!" for b in header["bands"]]})
+    monkeypatch.setitem(module.UPGRADES, 2, lambda header: header | {"bands": [f"{b}?" for b in header["bands"]]})
+    after = load_checkpoint(saved)
+    assert after.bands == tuple(f"{band}!?" for band in before.bands)
+    assert after.state.keys() == before.state.keys()
+
+
+def test_a_format_too_old_to_be_upgraded_names_the_release_that_reads_it(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = rewritten(saved, tmp_path, versions={"sparsecover": "0.0.7"})
+    monkeypatch.setattr(module, "VERSION", 3)
+    monkeypatch.setitem(module.UPGRADES, 2, dict)
+    with pytest.raises(CheckpointError, match=r"format 1; this release reads 2 to 3.*sparsecover 0\.0\.7"):
+        load_checkpoint(path)
+    with pytest.raises(CheckpointError, match="format 0"):
+        load_checkpoint(rewritten(saved, tmp_path, format=0))
+
+
 def test_a_missing_entry_is_named(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="normalizer"):
         load_checkpoint(rewritten(saved, tmp_path, normalizer=None))

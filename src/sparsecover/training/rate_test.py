@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import gaussian_filter1d
 
 from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
@@ -23,6 +24,7 @@ _LOWEST, _HIGHEST = 1e-6, 1.0
 _DIVERGED = 3.0  # the test ends where the smoothed loss is so many times the best
 _SMOOTHING = 0.85
 _FEWEST = 10
+_WIDTH = 0.03  # of the curve: standard deviation of the smoothing before its slope is taken
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,10 @@ class RateTest:
 
     @property
     def suggestion(self) -> float:
-        """The rate of steepest descent before the lowest loss."""
-        end = max(3, int(self.losses.argmin()) + 1)
-        slope = np.gradient(self.losses[:end], np.log(self.rates[:end]))
+        """The rate of steepest descent on the way to the lowest loss, single batches smoothed out."""
+        losses = gaussian_filter1d(self.losses, _WIDTH * len(self.losses), mode="nearest")
+        end = max(3, int(losses.argmin()) + 1)
+        slope = np.gradient(losses[:end], np.log(self.rates[:end]))
         return float(self.rates[int(slope.argmin())])
 
     def plot(self) -> bytes:

@@ -55,20 +55,27 @@ class SampleSheet:
 
     def __call__(self, network: nn.Module) -> bytes:
         """The sheet as a PNG; the network is left in the mode it was in."""
-        rows = [self._row(patch, network) for patch in self.patches]
+        rows = [
+            (self.pairs[patch.pair][0].name, self._row(picture, self.read(patch), network))
+            for patch, picture in zip(self.patches, self._pictures(), strict=True)
+        ]
         return _draw(rows, self.scheme)
 
-    def _row(self, patch: Patch, network: nn.Module) -> tuple[str, list[figures.Picture]]:
-        scene, _ = self.pairs[patch.pair]
-        sample = self.read(patch)
+    def _pictures(self) -> list[figures.Picture]:
+        """The windows as the eye sees them, stretched together so that they can be compared."""
+        scenes = [self.pairs[patch.pair][0] for patch in self.patches]
+        read = [scene.read(patch.window) for scene, patch in zip(scenes, self.patches, strict=True)]
+        values, valid = (np.concatenate(parts, axis=-1) for parts in zip(*read, strict=True))
+        picture = figures.scene_picture(values, valid, [band.name for band in scenes[0].bands])
+        return np.split(picture, len(read), axis=1)
+
+    def _row(self, picture: figures.Picture, sample: Sample, network: nn.Module) -> list[figures.Picture]:
         predicted = self._predict(network, sample)
-        values, valid = scene.read(patch.window)
-        picture = figures.scene_picture(values, valid, [band.name for band in scene.bands])
         labelled = sample.labels != UNLABELLED
         wrong = np.where(labelled, predicted != sample.labels, UNLABELLED).astype(np.uint8)
         predicted[~sample.valid] = UNLABELLED
         colors = self.scheme.colors
-        return scene.name, [
+        return [
             picture,
             figures.label_picture(picture, [sample.labels], colors),
             figures.class_picture(predicted, colors),
