@@ -38,6 +38,7 @@ class SimulateConfig(Section):
     fraction: float | None = Field(None, gt=0, le=1)
     n: int | None = Field(None, ge=1)
     seed: int = 0
+    options: dict[str, int] = Field({}, description="of the sampler, such as min_distance_px of points")
 
 
 class DataConfig(Section):
@@ -105,6 +106,16 @@ class LossConfig(NamedPart):
 
     name: str = "ce"
     class_weights: Literal["none", "inverse", "tempered"] | tuple[float, ...] = "tempered"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _balance_once(cls, data: Any) -> Any:
+        """An option that balances two classes by itself takes the place of the default class weights."""
+        if not isinstance(data, dict) or "class_weights" in data:
+            return data
+        focal = data.get("name") in ("focal", "focal_dice", "combo")
+        balanced = data.get("pos_weight") is not None or (focal and data.get("alpha") is not None)
+        return {**data, "class_weights": "none"} if balanced else data
 
 
 class OptimConfig(Section):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sparsecover.classes import ClassScheme
     from sparsecover.datasets import Split
     from sparsecover.patches import Extraction
+    from sparsecover.pipeline.label_files import Spent
 
 _SIZES_SHOWN = 3
 
@@ -76,6 +77,24 @@ def show_split(split: "Split", scheme: "ClassScheme") -> None:
     out.print(table)
     for note in split.notes:
         out.print("[dim]note[/]   ", Text(note))
+
+
+def show_spent(spent: "Spent") -> None:
+    """Kept labels by class and in all."""
+    table = Table("code", "class", "of pixels", "kept", "share")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    rows = zip(spent.scheme.classes, spent.available, spent.kept, strict=True)
+    for land, available, kept in rows:
+        table.add_row(str(land.code), Text(land.name), f"{available:,}", f"{kept:,}", _share(kept, available))
+    table.add_section()
+    total, kept = spent.available.sum(), spent.kept.sum()
+    table.add_row("", "all", f"{total:,}", f"{kept:,}", _share(kept, total))
+    out.print(table)
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.4%}" if whole else "-"
 
 
 def show_extraction(extraction: "Extraction") -> None:

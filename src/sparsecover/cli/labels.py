@@ -34,24 +34,38 @@ def burn(scene: str, labels: str, out: Path, unlabelled: str | None, overwrite: 
 @click.option("--sampler", default="pixels", show_default=True, help="pixels, per_class, points, scribbles, polygons.")
 @click.option("--fraction", type=click.FloatRange(0, 1, min_open=True), help="Share of the labelled pixels to keep.")
 @click.option("-n", "--number", "n", type=click.IntRange(min=1), help="Number for each class.")
+@click.option(
+    "--option",
+    "given",
+    multiple=True,
+    metavar="KEY=PX",
+    help="Of the sampler: min_distance_px, border_px (points); length_px, width_px (scribbles); size_px.",
+)
 @click.option("--unlabelled", help="Codes that mean 'not labelled', e.g. 0.")
+@click.option("--classes", type=click.Path(path_type=Path), help="Codes, names, colours: .csv or QGIS .qml.")
 @options.seed
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Label raster (.tif) or points (.gpkg).")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Label raster (.tif), or points and outlines (.gpkg)."
+)
 @options.overwrite
-def simulate(
-    mask: str, out: Path, unlabelled: str | None, sampler: str, fraction: float | None, n: int | None, seed: int,
-    overwrite: bool,
-) -> None:  # fmt: skip
-    """Make partial labels out of a dense MASK, to see how few would do."""
-    from sparsecover.cli.console import show_check
+def simulate(mask: str, out: Path, unlabelled: str | None, given: tuple[str, ...], **settings: Any) -> None:
+    """Make partial labels out of a dense MASK, to see how few would do; prints what was kept to the pixel."""
+    from sparsecover.cli.dataset_views import show_spent
     from sparsecover.pipeline import simulate_to_file
 
     codes = options.parse_codes(unlabelled)
-    show_check(
-        simulate_to_file(
-            mask, out, sampler=sampler, fraction=fraction, n=n, seed=seed, unlabelled=codes, overwrite=overwrite
-        )
-    )
+    show_spent(simulate_to_file(mask, out, unlabelled=codes, options=_sampler_options(given), **settings))
+
+
+def _sampler_options(given: tuple[str, ...]) -> dict[str, int]:
+    """``KEY=PX`` settings of a sampler."""
+    found = {}
+    for setting in given:
+        key, _, value = setting.partition("=")
+        if not value.isdecimal():
+            raise click.BadParameter(f"{setting!r} is not of the form KEY=PX, for example length_px=40.")
+        found[key] = int(value)
+    return found
 
 
 @command.command("info")

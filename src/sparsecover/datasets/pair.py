@@ -55,7 +55,6 @@ def _simulate(pair: Pair, config: SimulateConfig) -> Pair:
     labels = pair.labels
     if isinstance(labels, LabelFile) and config.sampler == "pixels" and config.fraction is not None:
         return pair.with_labels(replace(labels, fraction=config.fraction, seed=config.seed, scene_id=pair.name))
-    values = simulate_labels(
-        labels.values, config.sampler, fraction=config.fraction, n=config.n, seed=config.seed, scene_id=pair.name
-    )
+    budget = {"fraction": config.fraction, "n": config.n, "seed": config.seed, "scene_id": pair.name}
+    values = simulate_labels(labels.values, config.sampler, **budget, **config.options)  # type: ignore[arg-type]
     return pair.with_labels(labels.with_values(values))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sparsecover.labels.opening import open_labels as open_labels
     from sparsecover.labels.samplers import SAMPLERS as SAMPLERS
     from sparsecover.labels.simulate import simulate_labels as simulate_labels
+    from sparsecover.labels.simulate_windows import simulate_file as simulate_file
     from sparsecover.labels.vector import burn_label_set as burn_label_set
     from sparsecover.labels.vector import burn_labels as burn_labels
     from sparsecover.labels.vector import vector_values as vector_values
@@ -67,6 +68,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "open_labels": "opening",
         "SAMPLERS": "samplers",
         "simulate_labels": "simulate",
+        "simulate_file": "simulate_windows",
         "burn_label_set": "vector",
         "burn_labels": "vector",
         "vector_values": "vector",

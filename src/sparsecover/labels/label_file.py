@@ -59,11 +59,13 @@ class LabelFile:
                 out[part.relative_to(window).slices] = self._labels(part)
         return out
 
-    def counts(self, num_classes: int) -> npt.NDArray[np.int64]:
-        """Labelled pixels by class, int64[K]."""
+    def counts(self, num_classes: int, window: Window | None = None) -> npt.NDArray[np.int64]:
+        """Labelled pixels by class, int64[K], in the whole file or in a window of it."""
+        if window is not None:
+            return count_values(self.read(window), num_classes)
         total = np.zeros(num_classes, np.int64)
         for strip in self.file.strips():
-            total += count_values(self.read(strip), num_classes)
+            total += self.counts(num_classes, strip)
         return total
 
     def keep(self, mask: Mask) -> LabelRaster:

@@ -45,6 +45,16 @@ def simulate_labels(
     >>> simulate_labels(np.zeros((2, 3), np.uint8), "per_class", n=6).tolist()
     [[0, 0, 0], [0, 0, 0]]
     """
+    if sampler != "pixels" and origin != (0, 0):
+        raise LabelError(f"The sampler {sampler!r} looks at the whole scene; only 'pixels' can label a window of it.")
+    budget = make_budget(sampler, fraction=fraction, n=n, seed=seed, scene_id=scene_id, origin=origin)
+    return SAMPLERS[sampler](as_indices(mask), budget, **options)
+
+
+def make_budget(
+    sampler: str, *, fraction: float | None, n: int | None, seed: int, scene_id: str, origin: tuple[int, int] = (0, 0)
+) -> Budget:
+    """What a sampler may label; arguments and errors are those of ``simulate_labels``."""
     if sampler not in SAMPLERS:
         raise LabelError(f"There is no sampler {sampler!r}. {nearest(sampler, SAMPLERS)}")
     if (fraction is None) == (n is None):
@@ -53,10 +63,7 @@ def simulate_labels(
         raise LabelError(f"The fraction must be above 0 and at most 1; given {fraction:g}.")
     if n is not None and n < 1:
         raise LabelError(f"n must be at least 1; given {n}.")
-    if sampler != "pixels" and origin != (0, 0):
-        raise LabelError(f"The sampler {sampler!r} looks at the whole scene; only 'pixels' can label a window of it.")
-    budget = Budget(fraction, n, scene_key(seed, scene_id), origin)
-    return SAMPLERS[sampler](as_indices(mask), budget, **options)
+    return Budget(fraction, n, scene_key(seed, scene_id), origin)
 
 
 def as_indices(mask: npt.NDArray[np.integer[Any]]) -> Indices:

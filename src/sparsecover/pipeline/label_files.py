@@ -1,16 +1,32 @@
 """``labels``: burn, simulate and count label files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from sparsecover.checks import check_labels
+from sparsecover.classes import ClassScheme
 from sparsecover.errors import LabelError
-from sparsecover.grid import Grid
-from sparsecover.labels import LabelSet, open_labels, read_labels, simulate_labels
+from sparsecover.grid import Grid, Window
+from sparsecover.labels import (
+    LabelFile,
+    LabelRaster,
+    LabelSet,
+    MaskFile,
+    open_labels,
+    read_labels,
+    simulate_file,
+    write_label_vectors,
+)
 from sparsecover.pipeline.checking import CheckResult
 from sparsecover.pipeline.inputs import LabelOptions, label_arguments, whole_valid_mask
 from sparsecover.raster import MapWriter, open_scene
+
+_DRAWN = ("scribbles", "polygons")  # samplers whose labels are shapes rather than single pixels
 
 
 def burn_to_file(
@@ -25,6 +41,15 @@ def burn_to_file(
     return _described(found)
 
 
+@dataclass(frozen=True)
+class Spent:
+    """The exact budget of simulated labels: labelled pixels of the dense mask and kept ones, by class, int64 [K]."""
+
+    scheme: ClassScheme
+    available: npt.NDArray[np.int64]
+    kept: npt.NDArray[np.int64]
+
+
 def simulate_to_file(
     mask: str | Path,
     out: Path,
@@ -34,14 +59,45 @@ def simulate_to_file(
     n: int | None = None,
     seed: int = 0,
     unlabelled: Sequence[int] = (),
+    classes: Path | None = None,
+    options: Mapping[str, int] | None = None,
     overwrite: bool = False,
-) -> CheckResult:
-    """Make partial labels out of a dense mask and write them as a label raster with nodata 255."""
-    dense = read_labels(mask, unlabelled=tuple(unlabelled))
-    values = simulate_labels(dense.raster.values, sampler, fraction=fraction, n=n, seed=seed, scene_id=Path(mask).stem)
-    partial = LabelSet(dense.raster.with_values(values), dense.scheme)
-    _write(partial, values, out, overwrite)
-    return _described(partial)
+) -> Spent:
+    """Make partial labels out of a dense mask of any size; ``labels simulate``.
+
+    Args:
+        out: a label raster with nodata 255 (.tif), or points or outlines (.gpkg).
+        sampler, fraction, n, seed, options: as in ``simulate_labels``.
+        classes: table of codes, names and colours; needed for colour masks.
+
+    Raises:
+        LabelError: a mask that cannot be used, or a request that cannot be meant; OutputError: see ``out``.
+    """
+    file = MaskFile.open(mask)
+    scheme = ClassScheme.from_config(classes) if classes else file.scan(tuple(unlabelled)).scheme()
+    if not len(scheme):
+        raise LabelError(f"{mask} holds no labelled pixel: all are nodata, -1, 255 or listed as unlabelled.")
+    dense = LabelFile(file, scheme, frozenset(unlabelled))
+    kept = np.zeros(len(scheme), np.int64)
+    windows = simulate_file(
+        dense, sampler, fraction=fraction, n=n, seed=seed, scene_id=Path(mask).stem, **(options or {})
+    )
+
+    def parts() -> Iterator[tuple[Window, LabelRaster]]:
+        for window, values in windows:
+            part = LabelRaster(values, file.grid.crop(window), scheme=scheme)
+            np.add(kept, part.counts(len(scheme)), out=kept)
+            yield window, part
+
+    if out.suffix.lower() == ".gpkg":
+        outlines = sampler in _DRAWN
+        write_label_vectors((part for _, part in parts()), scheme, out, outlines=outlines, overwrite=overwrite)
+    else:
+        _check_raster_name(out)
+        with MapWriter(out, file.grid, scheme=scheme, overwrite=overwrite) as writer:
+            for window, part in parts():
+                writer.write(window, scheme.encode(part.values))
+    return Spent(scheme, dense.counts(len(scheme)), kept)
 
 
 def describe_labels(labels: str | Path, scene: str | Path | None, **label_options: Any) -> CheckResult:
@@ -53,9 +109,13 @@ def describe_labels(labels: str | Path, scene: str | Path | None, **label_option
     return _described(open_labels(labels, grid, **label_arguments(options)))
 
 
-def _write(labels: LabelSet, values: Any, out: Path, overwrite: bool) -> None:
+def _check_raster_name(out: Path) -> None:
     if out.suffix.lower() not in (".tif", ".tiff"):
         raise LabelError(f"Label rasters are written as GeoTIFF; {out} does not end in .tif.")
+
+
+def _write(labels: LabelSet, values: Any, out: Path, overwrite: bool) -> None:
+    _check_raster_name(out)
     with MapWriter(out, labels.raster.grid, scheme=labels.scheme, overwrite=overwrite) as writer:
         writer.write(labels.raster.grid.window, labels.scheme.encode(values))
 

@@ -22,16 +22,20 @@ _BINS = 2**12
 class Budget:
     """How much to label: a fraction of the labelled pixels, or a number of things per class; and by which dice.
 
-    ``key`` stands for seed and scene; ``origin`` is the row and column of the mask's first pixel in its scene.
+    ``key`` stands for seed and scene; ``origin`` is the row and column of the mask's first pixel in its scene;
+    ``share`` is what a tile of a larger scene has of the whole scene's budget, by class.
     """
 
     fraction: float | None
     n: int | None
     key: int
     origin: tuple[int, int] = (0, 0)
+    share: tuple[int, ...] | None = None
 
     def pixels(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Pixels to label of each class: the fraction, at least one of a class that is there; or n, or all."""
+        if self.share is not None:
+            return np.minimum(self.share[: len(counts)], counts)
         wanted = np.full(len(counts), self.n) if self.fraction is None else np.rint(counts * self.fraction)
         return np.where(counts > 0, np.clip(wanted, 1, counts), 0).astype(np.int64)
 

@@ -1,0 +1,45 @@
+"""``labels simulate`` in a fresh process: rasters and vectors of the same labels, and the budget to the pixel."""
+
+import re
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+
+from .conftest import Command, SmallScene, assert_users_mistake
+
+
+@pytest.mark.parametrize(("sampler", "kind"), [("points", "Point"), ("scribbles", "Polygon")])
+def test_vectors_burn_back_to_the_labels_that_were_kept(
+    small: SmallScene, cli: Command, tmp_path: Path, sampler: str, kind: str
+) -> None:
+    arguments = ("labels", "simulate", small.truth, "--sampler", sampler, "--fraction", "0.01")
+    for name in ("partial.tif", "partial.gpkg"):
+        result = cli(*arguments, "--out", tmp_path / name)
+        assert result.returncode == 0, result.stderr
+    assert set(gpd.read_file(tmp_path / "partial.gpkg").geom_type) == {kind}
+    burnt = tmp_path / "burnt.tif"
+    given = ("--labels", tmp_path / "partial.gpkg", "--field", "code", "--out", burnt)
+    result_burn = cli("labels", "burn", small.scene, *given)
+    assert result_burn.returncode == 0, result_burn.stderr
+    with rasterio.open(tmp_path / "partial.tif") as partial, rasterio.open(burnt) as again:
+        assert np.array_equal(partial.read(1), again.read(1))
+        kept = int((partial.read(1) != 255).sum())
+    assert kept == round(0.01 * (64 * 96 - 256)) + round(0.01 * 64 * 96)
+    assert re.search(rf"all\D+12,032\D+{kept}\b", result.stdout), result.stdout
+
+
+def test_options_of_samplers_and_what_cannot_be_meant(small: SmallScene, cli: Command, tmp_path: Path) -> None:
+    simulate = ("labels", "simulate", small.truth, "--sampler", "points", "--out", tmp_path / "p.tif")
+    assert cli(*simulate, "-n", 5, "--option", "min_distance_px=30").returncode == 0
+    with rasterio.open(tmp_path / "p.tif") as file:
+        points = np.argwhere(file.read(1) == 1)
+    apart = np.abs(points[:, None] - points[None]).max(-1)[np.triu_indices(5, 1)]
+    assert apart.min() >= 30
+    assert_users_mistake(cli(*simulate, "-n", 5), "exist")
+    assert_users_mistake(cli(*simulate, "-n", 5, "--overwrite", "--option", "size_px=3"), "no option size_px")
+    assert_users_mistake(cli(*simulate, "--overwrite"), "either a fraction")
+    assert_users_mistake(cli(*simulate[:-1], tmp_path / "p.shp", "-n", 5), "does not end in .tif")
+    assert {path.name for path in tmp_path.iterdir()} <= {"p.qml", "p.tif", "p.tif.aux.xml"}
