@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from sparsecover.errors import ConfigError, nearest
 
 Auto = Literal["auto"]
+AugmentPreset = Literal["none", "light", "standard", "strong"]
 
 
 class Section(BaseModel):
@@ -89,7 +90,13 @@ class PatchConfig(Section):
     size_px: int | Auto = Field("auto", description="side of a training window in pixels")
     per_epoch: int | Auto = "auto"
     sampling: Literal["auto", "labels", "balanced", "random", "grid"] = "auto"
-    cache: Literal["auto", "memory", "none"] = "auto"
+    cache: Literal["auto", "device", "memory", "none"] = "auto"
+
+
+class AugmentConfig(NamedPart):
+    """A preset with some of its strengths changed; ``Augmenter`` has the list."""
+
+    name: AugmentPreset = "standard"
 
 
 class ModelConfig(NamedPart):
@@ -166,7 +173,7 @@ class Config(Section):
     split: SplitConfig = SplitConfig()
     patches: PatchConfig = PatchConfig()
     normalize: Literal["none", "dtype", "minmax", "percentile", "zscore"] = "percentile"
-    augment: Literal["none", "light", "standard", "strong"] = "standard"
+    augment: AugmentPreset | AugmentConfig = "standard"
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()

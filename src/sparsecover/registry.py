@@ -4,7 +4,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_origin, get_type_hints
 
 from sparsecover.errors import ModelError, nearest
 
@@ -50,19 +50,24 @@ class Registry:
             raise ModelError(f"The {self.kind} {name!r} exists already. Choose another name or pass replace=True.")
         self._parts[name] = Part(factory)
 
-    def create(self, name: str, **arguments: Any) -> Any:
+    def create(self, name: str, options: Mapping[str, Any], **arguments: Any) -> Any:
         """Call the named factory.
 
+        Args:
+            name: one of :meth:`names`.
+            options: the part's own, as a user wrote them.
+            **arguments: what every part of the kind takes.
+
         Raises:
-            ModelError: unknown name or option; the message lists near matches.
+            ModelError: unknown name or option (the message lists near matches), or a value of another type.
         """
         if name not in self._parts:
             raise ModelError(f"Unknown {self.kind} {name!r}. {nearest(name, self._parts)}")
         part = self._parts[name]
         factory = part.load()
-        merged = {**part.preset, **arguments}
-        check_options(f"{self.kind} {name!r}", factory, merged)
-        return factory(**merged)
+        what = f"{self.kind} {name!r}"
+        check_options(what, factory, {**options, **arguments})
+        return factory(**{**part.preset, **converted(what, factory, options), **arguments})
 
 
 def check_options(what: str, factory: Factory, options: Mapping[str, Any]) -> None:
@@ -76,3 +81,32 @@ def check_options(what: str, factory: Factory, options: Mapping[str, Any]) -> No
     unknown = [option for option in options if option not in parameters]
     if unknown:
         raise ModelError(f"Unknown option {unknown[0]!r} of the {what}. {nearest(unknown[0], parameters)}")
+
+
+def converted(what: str, factory: Factory, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options in the types that ``factory`` declares: YAML reads 1e-3 as text.
+
+    Choices among words are left to the factory, which names the nearest.
+
+    Raises:
+        ModelError: a value that is not of its type.
+    """
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    types, values = _types(factory), dict(options)
+    for option in values.keys() & types.keys():
+        try:
+            adapter = TypeAdapter(types[option], config=ConfigDict(arbitrary_types_allowed=True))
+            values[option] = adapter.validate_python(values[option])
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise ModelError(f"The option {option!r} of the {what} is {values[option]!r}. {reason}.") from None
+    return values
+
+
+def _types(factory: Factory) -> dict[str, Any]:
+    try:
+        hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
+    except (NameError, TypeError):  # names that only a type checker sees, callables without a signature of their own
+        return {}
+    return {name: hint for name, hint in hints.items() if get_origin(hint) is not Literal}

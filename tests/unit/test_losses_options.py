@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from sparsecover.config import Config
 from sparsecover.errors import ModelError
 from sparsecover.losses import (
     DiceLoss,
@@ -94,6 +95,39 @@ def test_terms_of_sums_have_weights_and_options() -> None:
     assert combo(logits, target).item() == pytest.approx((2 * ce + 0.5 * dice + 4 * focal).item())
 
 
+def test_sums_balance_two_classes_in_their_own_terms() -> None:
+    logits, target = batch()
+    logits, target = logits[:, :2], torch.where(target == 2, 255, target)
+    dice = DiceLoss()(logits, target).item()
+    ce = PartialCrossEntropyLoss(pos_weight=3.0)(logits, target).item()
+    focal = FocalLoss(alpha=0.8)(logits, target).item()
+    assert create_loss("dice_ce", pos_weight=3.0)(logits, target).item() == pytest.approx(ce + dice)
+    assert create_loss("focal_dice", alpha=0.8)(logits, target).item() == pytest.approx(focal + dice)
+    combo = create_loss("combo", pos_weight=3.0, alpha=0.8)
+    assert combo(logits, target).item() == pytest.approx(ce + dice + focal)
+
+
+@pytest.mark.parametrize(
+    ("loss", "weights"),
+    [
+        ({"name": "ce", "pos_weight": 3}, "none"),
+        ({"name": "focal", "alpha": 0.3}, "none"),
+        ({"name": "focal", "alpha": 0.3, "class_weights": "inverse"}, "inverse"),
+        ({"name": "tversky", "alpha": 0.3}, "tempered"),
+        ({"name": "focal", "alpha": None}, "tempered"),
+        ({}, "tempered"),
+    ],
+)
+def test_an_option_that_balances_takes_the_place_of_the_default_weights(loss: dict, weights: str) -> None:
+    assert Config.from_dict({"loss": loss}).loss.class_weights == weights
+
+
+def test_numbers_may_be_text_as_yaml_reads_them() -> None:
+    loss = create_loss("tversky", smooth="1e-4", alpha="0.3")
+    assert isinstance(loss, TverskyLoss)
+    assert (loss.smooth, loss.alpha) == (1e-4, 0.3)
+
+
 def test_sums_of_sums() -> None:
     logits, target = batch()
     inner = create_loss("dice_ce")
@@ -109,6 +143,14 @@ def test_sums_of_sums() -> None:
         ("ce", {"label_smoothing": 1.0}, "label_smoothing is 1.0"),
         ("ce", {"pos_weight": 2.0, "weight": [1, 1]}, "one of them"),
         ("ce", {"gama": 2.0}, "Unknown option 'gama' of the loss 'ce'"),
+        ("combo", {"pos_weight": 2.0, "weight": [1, 1]}, "class_weights: none"),
+        ("focal_dice", {"alpha": 0.5, "weight": [1, 1]}, "class_weights: none"),
+        (
+            "tversky",
+            {"alpha": "much"},
+            "'alpha' of the loss 'tversky' is 'much'. Input should be a valid number",
+        ),
+        ("dice", {"classes": 1}, "option 'classes' of the loss 'dice' is 1"),
         ("focal", {"gamma": -1.0}, "gamma is -1.0"),
         ("focal", {"gama": -1.0}, "Did you mean 'gamma'"),
         ("focal", {"alpha": 2.0}, "alpha is 2.0"),

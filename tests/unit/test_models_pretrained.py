@@ -1,6 +1,8 @@
 """Encoder weights: local files, first layers for any bands, downloads that fail, licences."""
 
 import logging
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -46,13 +48,22 @@ def encoders_agree(one: torch.nn.Module, other: torch.nn.Module) -> bool:
         ("torchvision-deeplabv3", {}),
     ],
 )
-def test_a_checkpoint_of_the_same_network_fills_the_encoder(name: str, options: dict, tmp_path) -> None:
+def test_a_checkpoint_of_the_same_network_fills_the_encoder(name: str, options: dict, tmp_path, caplog) -> None:
+    caplog.set_level(logging.INFO)
     trained = create_model(name, 3, 4, **options)
     save_file(trained.state_dict(), tmp_path / "a.safetensors")
     torch.save({"state_dict": trained.state_dict()}, tmp_path / "a.pth")
     for file in ("a.safetensors", "a.pth"):
         network = create_model(name, 5, 2, encoder_weights=str(tmp_path / file), **options)
         assert encoders_agree(trained, network)
+        assert f"The encoder starts from the weights '{tmp_path / file}'" in caplog.text
+
+
+def test_a_command_shows_what_the_package_logs() -> None:
+    code = "from sparsecover.cli import run; import logging; run(['--version']); run(['--version']); "
+    code += "logging.getLogger('sparsecover.models.pretrained').info('bands 1 to 3'); logging.info('foreign')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "  bands 1 to 3\n"
 
 
 def test_a_file_of_the_encoder_s_own_library(tmp_path) -> None:
@@ -112,7 +123,7 @@ def test_files_cannot_run_code(tmp_path, capsys) -> None:
         (
             "smp-unet",
             {"encoder": "resnet18"},
-            "huggingface.co/smp-hub/resnet18.imagenet/resolve/main/model.safetensors",
+            "huggingface.co/smp-hub/resnet18.imagenet/resolve/[0-9a-f]{40}/model.safetensors",
         ),
         ("smp-unet", {"encoder": "tu-resnet18"}, "huggingface.co/timm/resnet18.a1_in1k/resolve/main/model.safetensors"),
         ("torchvision-deeplabv3", {}, "download.pytorch.org/models/resnet50-"),

@@ -91,6 +91,7 @@ def test_dropout_by_level() -> None:
 
     assert rates(create_model("unet-dropout", 3, 2, base_channels=2)) == pytest.approx([0.1, 0.1, 0.2, 0.2, 0.3])
     assert rates(create_model("unet-dropout", 3, 2, base_channels=2, depth=3, dropout=0.5)) == [0.5] * 3
+    assert rates(create_model("unet-dropout", 3, 2, base_channels="2", depth="2")) == [0.1, 0.1]
     assert rates(UNet(3, 2, base_channels=2, depth=3, dropout=[0.0, 0.1, 0.4])) == [0.1, 0.4]
     assert not rates(UNet(3, 2, base_channels=2))
     dropped = UNet(3, 2, base_channels=4, depth=2, dropout=0.5)
@@ -106,6 +107,7 @@ def test_dropout_by_level() -> None:
         ({"base_channels": 0}, "base_channels is 0"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"dropout": [0.1, 0.2]}, "or 5 of them"),
+        ({"dropout": "growng"}, "option 'dropout'.*'growng'"),
         ({"norm": "layer"}, "Unknown norm 'layer'"),
         ({"downsample": "stride"}, "Did you mean 'strided'"),
         ({"upsample": "bilinar"}, "Did you mean 'bilinear'"),
@@ -118,6 +120,8 @@ def test_options_that_cannot_be_meant(options: dict, message: str) -> None:
             create_model(name, 3, 2, **options)
     with pytest.raises(ModelError, match="at least 2"):
         UNetPlusPlus(depth=1)
+    with pytest.raises(ModelError, match="dropout is 'much'; expected shares in"):
+        UNet(dropout="much")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 9), (8, 8), (3, 17), (16, 7)])

@@ -1,6 +1,7 @@
 """The command line: one file a command, thin. Commands are imported when called, so that help is quick."""
 
 import importlib
+import logging
 import signal
 import sys
 from types import FrameType
@@ -81,6 +82,7 @@ def run(arguments: list[str]) -> int:
     """Run one command and return the exit code."""
     from sparsecover.errors import SparseCoverError
 
+    _show_log()
     try:
         return int(root.main(arguments, prog_name="sparsecover", standalone_mode=False) or 0)
     except click.ClickException as error:
@@ -95,6 +97,15 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has gone; there is nobody left to tell
         return 0
+
+
+def _show_log() -> None:
+    """Show what the package logs, such as how pretrained filters were fitted to the bands."""
+    logger = logging.getLogger("sparsecover")
+    if not logger.handlers:
+        logger.addHandler(logging.StreamHandler())
+        logger.handlers[0].setFormatter(logging.Formatter("  %(message)s"))
+        logger.setLevel(logging.INFO)
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:

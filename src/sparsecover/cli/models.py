@@ -18,6 +18,8 @@ def command(bands: int, num_classes: int) -> None:
     from sparsecover.models.table import model_table
 
     table = Table("model", "parameters", "GFLOP/MPix", "stride", "note")
+    for column in table.columns[:4]:
+        column.no_wrap = True  # what is cut cannot be copied
     for column in table.columns[1:4]:
         column.justify = "right"
     for row in model_table(in_channels=bands, num_classes=num_classes):

@@ -113,14 +113,20 @@ def labelled_pixels(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor
         raise ModelError(f"The target holds {target.dtype}; expected class indices as integers.")
     num_classes = logits.shape[1]
     labelled = target != ignore_index
-    foreign = labelled & ((target < 0) | (target >= num_classes))
-    if foreign.any():
-        found = ", ".join(map(str, sorted(set(target[foreign].tolist()))[:10]))
-        raise ModelError(
-            f"The target holds {found}; expected class indices 0 to {num_classes - 1}, or {ignore_index} where "
-            "unlabelled. Map the labels to indices, or set ignore_index."
-        )
+    if target.numel():
+        lowest, highest = torch.where(labelled, target, 0).aminmax()
+        if (lowest < 0) | (highest >= num_classes):
+            raise _foreign_values(target[labelled], num_classes, ignore_index)
     return labelled
+
+
+def _foreign_values(indices: Tensor, num_classes: int, ignore_index: int) -> ModelError:
+    values = sorted(value for value in set(indices.tolist()) if not 0 <= value < num_classes)
+    found = ", ".join(map(str, values[:10])) + (", ..." if len(values) > 10 else "")
+    return ModelError(
+        f"The target holds {found}; expected class indices 0 to {num_classes - 1}, or {ignore_index} where unlabelled. "
+        "Map the labels to indices, or set ignore_index."
+    )
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:

@@ -41,7 +41,10 @@ class PartialCrossEntropyLoss(PartialLoss):
         if not 0 <= label_smoothing < 1:
             raise ModelError(f"label_smoothing is {label_smoothing}; expected a share from 0 to below 1.")
         if pos_weight is not None and (weight is not None or pos_weight <= 0):
-            raise ModelError(f"pos_weight is {pos_weight}, weight is {weight}; give one of them, pos_weight above 0.")
+            raise ModelError(
+                f"pos_weight is {pos_weight} and the class weights are {weight}; give one of them (in a configuration "
+                "loss.class_weights: none), pos_weight above 0."
+            )
         super().__init__(weight if pos_weight is None else [1.0, pos_weight], ignore_index)
         self.label_smoothing = label_smoothing
         self.pos_weight = pos_weight
@@ -69,5 +72,5 @@ class PartialCrossEntropyLoss(PartialLoss):
 def total_weight(weight: Tensor | None, target: Tensor, labelled: Tensor) -> Tensor:
     """The sum of the weights of the labelled pixels' classes; without weights their count."""
     if weight is None:
-        return labelled.sum()
+        return labelled.count_nonzero()
     return torch.where(labelled, weight[torch.where(labelled, target, 0)], 0).sum()

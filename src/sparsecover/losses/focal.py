@@ -38,7 +38,10 @@ class FocalLoss(PartialLoss):
         if gamma < 0:
             raise ModelError(f"gamma is {gamma}; expected at least 0.")
         if alpha is not None and (weight is not None or not 0 < alpha < 1):
-            raise ModelError(f"alpha is {alpha} and weight is {weight}; give one of them, alpha between 0 and 1.")
+            raise ModelError(
+                f"alpha is {alpha} and the class weights are {weight}; give one of them (in a configuration "
+                "loss.class_weights: none), alpha between 0 and 1."
+            )
         super().__init__(weight if alpha is None else [1 - alpha, alpha], ignore_index)
         self.gamma = gamma
 

@@ -70,5 +70,5 @@ def create_loss(
     >>> create_loss("focal", gamma=1.5).gamma
     1.5
     """
-    loss: nn.Module = _LOSSES.create(name, weight=weight, ignore_index=ignore_index, **options)
+    loss: nn.Module = _LOSSES.create(name, options, weight=weight, ignore_index=ignore_index)
     return loss

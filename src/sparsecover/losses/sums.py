@@ -58,14 +58,15 @@ def dice_ce(
     ce_weight: float = 1.0,
     dice_weight: float = 1.0,
     label_smoothing: float = 0.0,
+    pos_weight: float | None = None,
     smooth: float = 1e-5,
     classes: Sequence[int] | None = None,
 ) -> WeightedSum:
-    """``ce_weight * CE + dice_weight * Dice``; class weights apply to both.
+    """``ce_weight * CE + dice_weight * Dice``; class weights apply to both, ``pos_weight`` to cross-entropy alone.
 
     Dice takes the prevalence from the labels: with clicks balanced by class, give it a weight of 0 to 0.5.
     """
-    ce = PartialCrossEntropyLoss(weight, ignore_index, label_smoothing=label_smoothing)
+    ce = PartialCrossEntropyLoss(weight, ignore_index, label_smoothing=label_smoothing, pos_weight=pos_weight)
     return WeightedSum([(ce_weight, ce), (dice_weight, DiceLoss(weight, ignore_index, smooth=smooth, classes=classes))])
 
 
@@ -76,11 +77,12 @@ def focal_dice(
     focal_weight: float = 1.0,
     dice_weight: float = 1.0,
     gamma: float = 2.0,
+    alpha: float | None = None,
     smooth: float = 1e-5,
     classes: Sequence[int] | None = None,
 ) -> WeightedSum:
-    """``focal_weight * focal + dice_weight * Dice``; class weights apply to both."""
-    focal = FocalLoss(weight, ignore_index, gamma=gamma)
+    """``focal_weight * focal + dice_weight * Dice``; class weights apply to both, ``alpha`` to focal alone."""
+    focal = FocalLoss(weight, ignore_index, gamma=gamma, alpha=alpha)
     dice = DiceLoss(weight, ignore_index, smooth=smooth, classes=classes)
     return WeightedSum([(focal_weight, focal), (dice_weight, dice)])
 
@@ -93,12 +95,18 @@ def combo(
     dice_weight: float = 1.0,
     focal_weight: float = 1.0,
     label_smoothing: float = 0.0,
+    pos_weight: float | None = None,
     gamma: float = 2.0,
+    alpha: float | None = None,
     smooth: float = 1e-5,
     classes: Sequence[int] | None = None,
 ) -> WeightedSum:
-    """``ce_weight * CE + dice_weight * Dice + focal_weight * focal``; class weights apply to all."""
-    ce = PartialCrossEntropyLoss(weight, ignore_index, label_smoothing=label_smoothing)
+    """``ce_weight * CE + dice_weight * Dice + focal_weight * focal``; class weights apply to all.
+
+    ``label_smoothing`` and ``pos_weight`` are cross-entropy's, ``gamma`` and ``alpha`` focal's, ``smooth`` and
+    ``classes`` Dice's.
+    """
+    ce = PartialCrossEntropyLoss(weight, ignore_index, label_smoothing=label_smoothing, pos_weight=pos_weight)
     dice = DiceLoss(weight, ignore_index, smooth=smooth, classes=classes)
-    focal = FocalLoss(weight, ignore_index, gamma=gamma)
+    focal = FocalLoss(weight, ignore_index, gamma=gamma, alpha=alpha)
     return WeightedSum([(ce_weight, ce), (dice_weight, dice), (focal_weight, focal)])

@@ -1,6 +1,7 @@
 """What U-Net and U-Net++ share: resolution levels, their widths and the encoder that goes down them."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from torch import nn
 
@@ -37,9 +38,16 @@ def widths_of(base_channels: int, depth: int) -> list[int]:
     return [base_channels * 2**level for level in range(depth)]
 
 
-def rates_of(dropout: float | Sequence[float], depth: int) -> list[float]:
-    """Dropout at each level."""
-    rates = list(dropout) if isinstance(dropout, Sequence) else [dropout] * depth
+Dropout = float | Sequence[float] | Literal["growing"]
+
+
+def rates_of(dropout: Dropout, depth: int) -> list[float]:
+    """Dropout at each level; ``growing`` is 0.1, 0.1, 0.2, 0.2, 0.3, ..."""
+    if isinstance(dropout, str):
+        if dropout != "growing":
+            raise ModelError(f"dropout is {dropout!r}; expected shares in [0, 1), or 'growing'.")
+        return [0.1 * (1 + level // 2) for level in range(depth)]
+    rates = [float(dropout)] * depth if isinstance(dropout, float | int) else list(dropout)
     if len(rates) != depth or not all(0 <= rate < 1 for rate in rates):
         raise ModelError(f"dropout is {dropout}; expected one share in [0, 1), or {depth} of them, one a level.")
     return rates

@@ -95,6 +95,7 @@ def load_encoder(encoder: nn.Module, state: State, source: str) -> None:
         )
     fitted = {name: _fitted(name, state[name], tensor, source) for name, tensor in own.items() if name in state}
     encoder.load_state_dict(fitted, strict=False)
+    log.info("The encoder starts from the weights %s: %d tensors.", source, len(fitted))
 
 
 def _fitted(name: str, given: Tensor, own: Tensor, source: str) -> Tensor:
@@ -116,8 +117,9 @@ def adapt_first_layer(filters: Tensor, in_channels: int, name: str = "first laye
     filters divided by N: a grey image gives what it gave.
     """
     if in_channels < 3:
-        log.info("%s: each of the %d bands gets the sum of the three RGB filters / %d", name, in_channels, in_channels)
+        log.info("Encoder's %s: each of the %d bands gets the sum of the RGB filters / %d.", name, *2 * [in_channels])
         return (filters.sum(dim=1, keepdim=True) / in_channels).repeat(1, in_channels, 1, 1)
-    log.info("%s: bands 1 to 3 keep the RGB filters, the other %d of %d start at 0", name, in_channels - 3, in_channels)
-    others = filters.new_zeros(len(filters), in_channels - 3, *filters.shape[2:])
+    new = in_channels - 3
+    log.info("Encoder's %s: bands 1 to 3 keep the RGB filters, the other %d of %d start at 0.", name, new, in_channels)
+    others = filters.new_zeros(len(filters), new, *filters.shape[2:])
     return torch.cat([filters, others], dim=1)

@@ -20,7 +20,7 @@ _MODELS = Registry(
         "unet-maxpool-upsample": Part(_UNET, {"downsample": "maxpool", "upsample": "bilinear"}),
         "unet-strided-transpose": Part(_UNET, {"downsample": "strided", "upsample": "transpose"}),
         "unet-strided-upsample": Part(_UNET, {"downsample": "strided", "upsample": "bilinear"}),
-        "unet-dropout": Part("sparsecover.models.unet:create_unet_dropout"),
+        "unet-dropout": Part(_UNET, {"dropout": "growing"}),
         "unetplusplus": Part("sparsecover.models.unetpp:UNetPlusPlus"),
         "torchvision-deeplabv3": Part("sparsecover.models.torchvision:TorchvisionDeepLabV3"),
         "random-forest": Part("sparsecover.models.forest:create_forest"),
@@ -89,5 +89,5 @@ def create_model(name: str, in_channels: int, num_classes: int, **options: Any) 
         if isinstance(count, bool) or not isinstance(count, int) or count < least:
             hint = " Two classes with one output are num_classes=2, binary_head=True." if what == "num_classes" else ""
             raise ModelError(f"{what} is {count!r}; expected a whole number from {least}.{hint}")
-    network: nn.Module = _MODELS.create(name, in_channels=in_channels, num_classes=num_classes, **options)
+    network: nn.Module = _MODELS.create(name, options, in_channels=in_channels, num_classes=num_classes)
     return network

@@ -51,7 +51,8 @@ def encoder_state(library: ModuleType, make: Make, encoder: str, weights: str) -
     settings = library.encoders.encoders[encoder]["pretrained_settings"]
     if weights not in settings:
         raise ModelError(f"Unknown weights {weights!r} of the encoder {encoder!r}. {nearest(weights, settings)}")
-    address = f"https://huggingface.co/{settings[weights]['repo_id']}/resolve/main/model.safetensors"
+    hub = settings[weights]
+    address = f"https://huggingface.co/{hub['repo_id']}/resolve/{hub.get('revision', 'main')}/model.safetensors"
     return download(lambda: _state(make(in_channels=3, encoder_weights=weights)), weights, encoder, address)
 
 

@@ -9,14 +9,11 @@ With depth 5 and 64 base channels::
     level 4                 └ 1024 ┘
 """
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from sparsecover.models.blocks import ConvBlock, Downsample, Norm, Upsample, upsampling
-from sparsecover.models.levels import encoder, minimum_px, rates_of, stride_of, widths_of
+from sparsecover.models.levels import Dropout, encoder, minimum_px, rates_of, stride_of, widths_of
 from sparsecover.models.network import SegmentationNetwork
 from sparsecover.models.pretrained import load_encoder_file
 
@@ -31,7 +28,8 @@ class UNet(SegmentationNetwork):
         depth: resolution levels (5 levels are 4 downsamplings).
         downsample: ``maxpool`` or ``strided`` (a 3 x 3 convolution).
         upsample: ``transpose`` (a 2 x 2 transposed convolution), ``bilinear`` or ``nearest``.
-        dropout: share of maps dropped after each block, in [0, 1): one for all levels, or one each, shallow to deep.
+        dropout: share of maps dropped after each block, in [0, 1): one for all levels, or one each, shallow to deep;
+            ``growing`` is 0.1, 0.1, 0.2, 0.2, 0.3, ...
         norm: ``batch``, ``group`` or ``instance``; the last two also train with a batch of one small image.
         binary_head: one logit z, returned as (0, z); needs K = 2.
         encoder_weights: a local file with weights of this very encoder, such as a checkpoint, or None.
@@ -51,7 +49,7 @@ class UNet(SegmentationNetwork):
         depth: int = 5,
         downsample: Downsample = "maxpool",
         upsample: Upsample = "transpose",
-        dropout: float | Sequence[float] = 0.0,
+        dropout: Dropout = 0.0,
         norm: Norm = "batch",
         binary_head: bool = False,
         encoder_weights: str | None = None,
@@ -84,10 +82,3 @@ class UNet(SegmentationNetwork):
     def encoder_module(self) -> nn.Module:
         """The way down."""
         return self.encoder
-
-
-def create_unet_dropout(in_channels: int, num_classes: int, **options: Any) -> UNet:
-    """U-Net with dropout that grows with depth: 0.1, 0.1, 0.2, 0.2, 0.3 for five levels."""
-    depth = options.get("depth", 5)
-    options.setdefault("dropout", [0.1 * (1 + level // 2) for level in range(depth)])
-    return UNet(in_channels, num_classes, **options)

@@ -11,14 +11,12 @@ With depth 4, node ``i_j`` is the j-th block of level i; ``0_1``, ``0_2`` and ``
              3_0
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
 from sparsecover.errors import ModelError
 from sparsecover.models.blocks import ConvBlock, Downsample, Norm, Upsample, upsampling
-from sparsecover.models.levels import encoder, minimum_px, rates_of, stride_of, widths_of
+from sparsecover.models.levels import Dropout, encoder, minimum_px, rates_of, stride_of, widths_of
 from sparsecover.models.network import Logits, SegmentationNetwork
 from sparsecover.models.pretrained import load_encoder_file
 
@@ -35,7 +33,8 @@ class UNetPlusPlus(SegmentationNetwork):
             are averaged; in eval mode the last alone.
         downsample: ``maxpool`` or ``strided``.
         upsample: ``transpose``, ``bilinear`` or ``nearest``.
-        dropout: share of maps dropped after each block, in [0, 1): one for all levels, or one each, shallow to deep.
+        dropout: share of maps dropped after each block, in [0, 1): one for all levels, or one each, shallow to deep;
+            ``growing`` is 0.1, 0.1, 0.2, 0.2, 0.3, ...
         norm: ``batch``, ``group`` or ``instance``.
         binary_head: one logit z, returned as (0, z); needs K = 2.
         encoder_weights: a local file with weights of this very encoder, such as a checkpoint, or None.
@@ -56,7 +55,7 @@ class UNetPlusPlus(SegmentationNetwork):
         deep_supervision: bool = False,
         downsample: Downsample = "maxpool",
         upsample: Upsample = "transpose",
-        dropout: float | Sequence[float] = 0.0,
+        dropout: Dropout = 0.0,
         norm: Norm = "batch",
         binary_head: bool = False,
         encoder_weights: str | None = None,
