@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,25 +53,39 @@ def write_config(file: Path, root: Path, changes: dict[str, Any]) -> Path:
     return file
 
 
-def start(*arguments: object, limit_bytes: int | None = None) -> "subprocess.Popen[str]":
-    """``sparsecover train`` in the background; ``limit_bytes`` is the largest file that it may write."""
+Start = Callable[..., "subprocess.Popen[str]"]
 
-    def limit() -> None:
-        if limit_bytes is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
 
-    return subprocess.Popen(
-        [sys.executable, "-m", "sparsecover", "train", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"},
-        preexec_fn=limit,
-    )
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Run ``sparsecover train`` in the background; ``limit_bytes`` is the largest file that it may write."""
+    started = []
+
+    def run(*arguments: object, limit_bytes: int | None = None) -> "subprocess.Popen[str]":
+        def limit() -> None:
+            if limit_bytes is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
+
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "sparsecover", "train", *map(str, arguments)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+                preexec_fn=limit,
+            )
+        )
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not condition():
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
@@ -113,7 +127,7 @@ def test_a_run_tells_what_it_stands_on(whole: Path, config: Path) -> None:
     assert len(manifest["code"]["source_sha256"]) == 64
 
 
-def kill_again_and_again(config: Path, out: Path, kills: int, seed: int) -> int:
+def kill_again_and_again(start: Start, config: Path, out: Path, kills: int, seed: int) -> int:
     """Kill a training at random moments of its work and let it go on; returns how often it was killed at work."""
     rng, done = random.Random(seed), 0
     for _ in range(kills):
@@ -129,9 +143,9 @@ def kill_again_and_again(config: Path, out: Path, kills: int, seed: int) -> int:
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(
-    config: Path, whole: Path, cli: Command, tmp_path: Path
+    config: Path, whole: Path, cli: Command, start: Start, tmp_path: Path
 ) -> None:
-    assert kill_again_and_again(config, tmp_path, 3, seed=0) > 0
+    assert kill_again_and_again(start, config, tmp_path, 3, seed=0) > 0
     result = cli("train", "--config", config, "--out", tmp_path, "--resume")
     assert result.returncode == 0, result.stderr
     assert "Going on after step" in result.stderr
@@ -141,9 +155,9 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(1, 5))
 def test_killed_more_often_it_ends_with_the_same_bytes(
-    config: Path, whole: Path, cli: Command, tmp_path: Path, seed: int
+    config: Path, whole: Path, cli: Command, start: Start, tmp_path: Path, seed: int
 ) -> None:
-    kill_again_and_again(config, tmp_path, 5, seed)
+    kill_again_and_again(start, config, tmp_path, 5, seed)
     result = cli("train", "--config", config, "--out", tmp_path, "--resume")
     assert result.returncode == 0, result.stderr
     assert_same(tmp_path, whole)
@@ -151,12 +165,12 @@ def test_killed_more_often_it_ends_with_the_same_bytes(
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signals_save_and_leave_with_their_code(
-    config: Path, whole: Path, cli: Command, tmp_path: Path, number: signal.Signals, code: int
+    config: Path, whole: Path, cli: Command, start: Start, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     process = start("--config", config, "--out", tmp_path)
     wait_for((tmp_path / "history.csv").exists, process)
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == code, said
     assert "go on with --resume" in said
     assert "Traceback" not in said
@@ -167,16 +181,16 @@ def test_signals_save_and_leave_with_their_code(
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint_and_the_run_can_go_on(
-    config: Path, whole: Path, cli: Command, tmp_path: Path
+    config: Path, whole: Path, cli: Command, start: Start, tmp_path: Path
 ) -> None:
     process = start("--config", config, "--out", tmp_path)
     wait_for((tmp_path / "history.csv").exists, process)
     process.terminate()
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     before = digest(tmp_path / "last.safetensors")
     largest = (tmp_path / "last.safetensors").stat().st_size - 1000
     process = start("--config", config, "--out", tmp_path, "--resume", limit_bytes=largest)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 2, said
     assert "cannot be written" in said
     assert "Traceback" not in said
@@ -187,16 +201,16 @@ def test_a_full_disk_leaves_the_previous_checkpoint_and_the_run_can_go_on(
     assert_same(tmp_path, whole)
 
 
-def test_a_state_that_does_not_fit_on_the_disk_is_explained(config: Path, tmp_path: Path) -> None:
+def test_a_state_that_does_not_fit_on_the_disk_is_explained(config: Path, start: Start, tmp_path: Path) -> None:
     process = start("--config", config, "--out", tmp_path)
     wait_for((tmp_path / "history.csv").exists, process)
     process.terminate()
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     before = digest(tmp_path / "state.pt")
     limit = (tmp_path / "state.pt").stat().st_size - 1000
     assert limit > (tmp_path / "last.safetensors").stat().st_size
     process = start("--config", config, "--out", tmp_path, "--resume", limit_bytes=limit)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 2, said
     assert "state.pt cannot be written" in said
     assert digest(tmp_path / "state.pt") == before
@@ -253,7 +267,7 @@ def broken(kind: str, *arguments: object) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
         env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"},
     )
 
@@ -284,7 +298,7 @@ def test_find_lr_draws_and_suggests(config: Path, cli: Command, tmp_path: Path) 
 
 
 def test_folds_are_scored_pooled_resumed_and_predict_together(
-    config: Path, small: SmallScene, cli: Command, tmp_path: Path
+    config: Path, small: SmallScene, cli: Command, start: Start, tmp_path: Path
 ) -> None:
     out = tmp_path / "folds"
     folds = write_config(
@@ -336,17 +350,17 @@ def test_two_devices_train_as_one_and_talk_once(config: Path, cli: Command, tmp_
             assert float(ours[column]) == pytest.approx(float(theirs[column]), rel=2e-3), column
 
 
-def test_two_devices_stop_and_fail_together(config: Path, tmp_path: Path) -> None:
+def test_two_devices_stop_and_fail_together(config: Path, start: Start, tmp_path: Path) -> None:
     process = start("--config", config, "--out", tmp_path / "a", "--devices", 2)
     wait_for((tmp_path / "a" / "history.csv").exists, process)
     process.terminate()
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 143, said
     assert "go on with --resume" in said
     assert "Traceback" not in said
     settings = ("--set", "optim.lr=1e30", "--set", "optim.name=sgd", "--set", "train.clip=null")
     process = start("--config", config, "--out", tmp_path / "b", "--devices", 2, *settings)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 2, said
     assert "Lower optim.lr" in said
     assert "Traceback" not in said

@@ -50,8 +50,8 @@ def manifest(run: Run) -> dict[str, Any]:
 
 def _scenes(scenes: Sequence[Scene]) -> list[dict[str, Any]]:
     """Each scene once."""
-    by_name = {(scene.name, scene.paths): scene for scene in scenes}
-    return [_scene(scene) for scene in by_name.values()]
+    different = {scene.paths or id(scene): scene for scene in scenes}
+    return [_scene(scene) for scene in different.values()]
 
 
 def _scene(scene: Scene) -> dict[str, Any]:
