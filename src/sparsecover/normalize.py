@@ -29,10 +29,7 @@ class Normalizer:
         """Normalise values [C, h, w] of any real dtype with their valid mask [h, w] to float32 [C, h, w]."""
         if values.shape[0] != len(self.offset):
             raise DataError(f"{values.shape[0]} bands given; the statistics are of {len(self.offset)} bands.")
-        # Large offsets (dates, elevations) lose digits in float32, so they are subtracted in the wider type.
-        wide: type[np.floating[Any]] = (
-            np.float64 if values.dtype.itemsize > 4 or values.dtype in (np.uint32, np.int32) else np.float32
-        )
+        wide = arithmetic_type(values.dtype)
         offset = np.asarray(self.offset, wide)[:, None, None]
         out: Array = values.astype(wide)
         np.subtract(out, offset, out=out)
@@ -59,6 +56,12 @@ class Normalizer:
         """The inverse of ``as_dict``."""
         clip = None if data["clip"] is None else float(data["clip"])
         return cls(str(data["kind"]), tuple(map(float, data["offset"])), tuple(map(float, data["scale"])), clip)
+
+
+def arithmetic_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """In what values of a dtype are normalised: large offsets (dates, elevations) would lose digits in float32."""
+    wide = dtype.itemsize > 4 or dtype in (np.uint32, np.int32)
+    return np.dtype(np.float64 if wide else np.float32)
 
 
 def fit_normalizer(

@@ -7,12 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsecover.classes import UNLABELLED
+from sparsecover.config import Config
 from sparsecover.errors import ConfigError
 from sparsecover.patches import Augmenter, Batch
 from sparsecover.patches.augment import PRESETS
 
 GEOMETRY = Augmenter(affine=1.0, scale=0.5)
-ALL = [GEOMETRY, *map(Augmenter.preset, PRESETS)]
+MIXED = Augmenter.preset("none", cutmix=1.0)
+ALL = [GEOMETRY, MIXED, *map(Augmenter.preset, PRESETS)]
 
 
 def make_batch(seed: int, count: int, bands: int, height: int, width: int, labelled: float = 0.2) -> Batch:
@@ -48,6 +50,7 @@ def test_labels_are_never_invented_and_nodata_stays_nodata(batch: Batch, augment
     assert (out.images * ~out.valid[:, None] == 0).all()
     assert (out.labels[~out.valid] == UNLABELLED).all()
     for before, after in zip(batch.labels, out.labels, strict=True):
+        before = batch.labels if augmenter.cutmix else before  # CutMix takes labels from the other windows
         assert set(after.unique().tolist()) <= set(before.unique().tolist()) | {UNLABELLED}
 
 
@@ -166,3 +169,55 @@ def test_none_changes_nothing_and_unknown_presets_are_refused() -> None:
     assert torch.equal(out.images, batch.images)
     with pytest.raises(ConfigError, match="standard"):
         Augmenter.preset("standart")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_cutmix_moves_a_rectangle_of_image_labels_and_valid_alike(seed: int) -> None:
+    count, side = 4, 20
+    number = torch.arange(count)
+    whole = torch.ones(count, side, side)
+    images, labels = number[:, None, None, None] * whole[:, None], (number[:, None, None] * whole).byte()
+    valid = torch.ones(count, side, side, dtype=torch.bool)
+    valid[3] = False
+    images[3], labels[3] = 0, UNLABELLED
+    out = MIXED(Batch(images, labels, valid), generator(seed))
+    for own in range(3):
+        foreign = out.labels[own] != own
+        rows, cols = torch.nonzero(foreign.any(1))[:, 0], torch.nonzero(foreign.any(0))[:, 0]
+        assert foreign.sum() == len(rows) * len(cols)  # a rectangle
+        if foreign.any():
+            (other,) = out.labels[own][foreign].unique().tolist()
+            assert (out.images[own][0][foreign] == (0 if other == UNLABELLED else other)).all()
+            assert (out.valid[own][foreign] == (other != UNLABELLED)).all()
+        assert (out.images[own][0][~foreign] == own).all()
+
+
+def test_cutmix_takes_even_parts_of_some_windows_and_none_of_a_single_one() -> None:
+    count, side = 4000, 16
+    labels = (torch.arange(count) % 200)[:, None, None].expand(-1, side, side).byte()
+    batch = Batch(torch.zeros(count, 1, side, side), labels, torch.ones(count, side, side, dtype=torch.bool))
+    parts = (Augmenter.preset("none", cutmix=0.5)(batch, generator(0)).labels != labels).float().mean((1, 2))
+    assert (parts > 0).float().mean() == pytest.approx(0.5, abs=0.03)
+    assert parts[parts > 0].mean() == pytest.approx(0.5, abs=0.03)
+    single = Batch(batch.images[:1], labels[:1], batch.valid[:1])
+    assert torch.equal(MIXED(single, generator(0)).labels, single.labels)
+
+
+def test_bands_of_a_group_change_together() -> None:
+    values = torch.rand(6, 1, 32, 32, generator=generator(0)).expand(-1, 4, -1, -1).clone()
+    batch = Batch(values, torch.zeros(6, 32, 32, dtype=torch.uint8), torch.ones(6, 32, 32, dtype=torch.bool))
+    grouped = Augmenter.preset("none", brightness=1.0, contrast=1.0, gamma=1.0, groups=[7, 7, 7, 2])
+    out = grouped(batch, generator(1)).images
+    assert torch.allclose(out[:, 0], out[:, 1])
+    assert torch.allclose(out[:, 0], out[:, 2])
+    assert (out[:, 0] - out[:, 3]).abs().amax((1, 2)).min() > 0.01
+    with pytest.raises(ConfigError, match="names 4 bands; the windows have 3"):
+        grouped(Batch(values[:, :3], batch.labels, batch.valid), generator(1))
+
+
+def test_a_preset_can_be_changed_by_the_configuration() -> None:
+    config = Config.from_dict({"augment": {"name": "light", "cutmix": 0.25}})
+    assert Augmenter.from_config(config.augment) == Augmenter(cutmix=0.25)
+    assert Augmenter.from_config(Config().augment) == Augmenter.preset("standard")
+    with pytest.raises(ConfigError, match="Did you mean 'cutmix'"):
+        Augmenter.from_config(Config.from_dict({"augment": {"cutmx": 1}}).augment)

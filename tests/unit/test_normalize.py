@@ -92,3 +92,22 @@ def test_mistakes_are_explained() -> None:
         fitted("dtype", scene("float32"))
     with pytest.raises(DataError, match="2 bands given"):
         fitted("zscore", scene("float32"))(scene("float32")[:2], VALID)
+
+
+def test_statistics_come_from_training_windows_alone(tmp_path) -> None:
+    from sparsecover.config import Config
+    from sparsecover.grid import Grid
+    from sparsecover.labels import LabelRaster
+    from sparsecover.patches import plan_patches
+    from sparsecover.raster import Scene
+    from sparsecover.training.preparing import scene_normalizer
+
+    values = np.full((1, 64, 64), 10.0, np.float32)
+    values[:, :, 32:] = 1000.0  # no training label lies here
+    labels = np.full((64, 64), 255, np.uint8)
+    labels[5, 5] = 0
+    raster = LabelRaster(labels, Grid(64, 64))
+    plan = plan_patches([raster], num_classes=1, size_px=32)
+    normalizer = scene_normalizer([Scene.from_array(values)], plan, Config.from_dict({"normalize": "minmax"}))
+    assert normalizer.offset == (10.0,)
+    assert normalizer.scale == (1.0,)

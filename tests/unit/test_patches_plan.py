@@ -152,3 +152,14 @@ def test_what_cannot_be_planned_is_explained() -> None:
         plan_patches([SPARSE], num_classes=2, sampling="ballanced")
     with pytest.raises(ConfigError, match="at least 1"):
         plan_patches([SPARSE], num_classes=2, size_px=0)
+
+
+def test_the_covered_part_of_a_small_version_holds_the_training_tiles() -> None:
+    labels = raster(100, 200, {(5, 5): 0, (90, 190): 1})
+    plan = plan_patches([labels], num_classes=2, size_px=50, sampling="grid")
+    whole = plan.covered(0, 100, 200)
+    assert whole.sum() == 2 * 50 * 50
+    assert whole[5, 5]
+    assert whole[90, 190]
+    assert plan.covered(0, 10, 20).sum() == 2 * 5 * 5
+    assert plan.covered(0, 1, 1).all()

@@ -9,7 +9,7 @@ from sparsecover.errors import DataError, GridError, SceneError
 from sparsecover.grid import Grid, Window
 from sparsecover.labels import LabelRaster
 from sparsecover.normalize import Normalizer
-from sparsecover.patches import Patch, PatchReader, cache_pairs, check_pairs, collate
+from sparsecover.patches import Patch, PatchReader, ResidentReader, cache_pairs, check_pairs, collate, fits_device
 from sparsecover.raster import Scene
 
 NORMALIZER = Normalizer("dtype", (10.0, 10.0), (2.0, 4.0))
@@ -117,3 +117,33 @@ def test_pairs_that_do_not_fit_are_refused() -> None:
     other = LabelRaster(np.zeros((40, 51), np.uint8), Grid(40, 51))
     with pytest.raises(GridError, match="40 x 51"):
         check_pairs([(scene, other)])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32"])
+def test_a_reader_on_the_device_gives_the_same_batches(dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    pairs = []
+    for height, width in ((40, 50), (20, 16)):  # the second is smaller than the window
+        values = rng.integers(0, 200, (2, height, width)).astype(dtype)
+        valid = rng.random((height, width)) < 0.9
+        labels = rng.integers(0, 3, (height, width)).astype(np.uint8)
+        pairs.append((Scene.from_array(values, valid), LabelRaster(labels, Grid(height, width))))
+    normalizer = Normalizer("percentile", (100.0, 90.0), (40.0, 17.0), 1.5)
+    patches = [Patch(0, Window(5, 7, 24, 24)), Patch(1, Window(0, 0, 24, 24)), Patch(0, Window(30, 40, 24, 24)),
+               Patch(0, Window(8, 8, 24, 24), own=Window(10, 12, 6, 9))]  # fmt: skip
+    expected = PatchReader(pairs, normalizer).batch(patches)
+    found = ResidentReader(pairs, normalizer, "cpu").batch(patches)
+    assert torch.allclose(found.images, expected.images, atol=1e-6)
+    assert torch.equal(found.labels, expected.labels)
+    assert torch.equal(found.valid, expected.valid)
+    assert found.names == expected.names
+
+
+def test_pairs_go_to_the_device_when_asked_or_when_a_gpu_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = [make_pair()]
+    assert fits_device(pairs, "device", "cpu")
+    assert not fits_device(pairs, "auto", "cpu")
+    for free, fits in ((10**9, True), (1000, False)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda free=free: (free, 10**10))
+        assert fits_device(pairs, "auto", "cuda") is fits
+        assert not fits_device(pairs, "memory", "cuda")

@@ -2,12 +2,13 @@
 
 Geometry moves image, labels and valid mask alike; labels by nearest, and what comes from outside the window is invalid
 and unlabelled, so no label is ever invented. Colour changes only valid pixels; invalid ones stay 0. All sizes are
-relative to the spread of the values in the batch, so that one preset fits every normalisation and sensor.
+relative to the spread of the values in the batch, so that one preset fits every normalisation and sensor. CutMix comes
+last: a rectangle of another window of the batch, image, labels and valid mask alike.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sparsecover.classes import UNLABELLED
+from sparsecover.config import AugmentConfig
 from sparsecover.errors import ConfigError, nearest
 from sparsecover.patches.batch import Batch
 
@@ -44,6 +46,9 @@ class Augmenter:
         noise: largest standard deviation of added noise, in standard deviations of a band.
         blur: share of the windows blurred by a Gaussian of up to 1 px.
         band_dropout: share of the windows in which one band is replaced by its mean.
+        cutmix: share of the windows into which a rectangle of another one is put (Yun et al. 2019).
+        groups: a number for each band; bands of one number are brightened, stretched and curved together. Default: all
+            mostly together, as light is, and partly each by itself.
     """
 
     symmetries: bool = True
@@ -57,13 +62,33 @@ class Augmenter:
     noise: float = 0.0
     blur: float = 0.0
     band_dropout: float = 0.0
+    cutmix: float = 0.0
+    groups: tuple[int, ...] | None = None
 
     @classmethod
-    def preset(cls, name: str) -> Self:
-        """``none``, ``light`` (symmetries), ``standard`` (also moved and lit otherwise), ``strong`` (everything)."""
+    def preset(cls, name: str, **changes: Any) -> Self:
+        """``none``, ``light`` (symmetries), ``standard`` (also moved and lit otherwise), ``strong`` (everything).
+
+        Args:
+            changes: attributes that differ from the preset's.
+
+        Raises:
+            ConfigError: an unknown preset or attribute.
+        """
         if name not in PRESETS:
             raise ConfigError(f"Unknown augmentation {name!r}. {nearest(name, PRESETS)}")
-        return cls(**PRESETS[name])
+        known = [field.name for field in fields(cls)]
+        for change in changes:
+            if change not in known:
+                raise ConfigError(f"Unknown setting augment.{change}. {nearest(change, known)}")
+        if changes.get("groups") is not None:
+            changes["groups"] = tuple(changes["groups"])
+        return cls(**{**PRESETS[name], **changes})
+
+    @classmethod
+    def from_config(cls, config: str | AugmentConfig) -> Self:
+        """As ``preset``, from a configuration's ``augment``."""
+        return cls.preset(config) if isinstance(config, str) else cls.preset(config.name, **config.options)
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> Batch:
         """A varied copy of a batch.
@@ -72,7 +97,8 @@ class Augmenter:
             batch: windows on any device.
             generator: on the CPU; its state alone decides what is drawn.
         """
-        return self._photometric(self._geometric(batch, generator), generator)
+        varied = self._photometric(self._geometric(batch, generator), generator)
+        return _cutmix(varied, self.cutmix, generator) if self.cutmix else varied
 
     def _geometric(self, batch: Batch, generator: torch.Generator) -> Batch:
         count, (height, width) = len(batch), batch.labels.shape[-2:]
@@ -107,7 +133,7 @@ class Augmenter:
         spread = _spread(images, valid)
 
         def draw(strength: float) -> Tensor:
-            return strength * _band_draws(count, bands, generator).to(images.device)
+            return strength * _band_draws(count, bands, self.groups, generator).to(images.device)
 
         if self.gamma:
             span = (spread.high - spread.low).clamp_min(1e-6)
@@ -144,6 +170,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "noise": 0.1,
         "blur": 0.2,
         "band_dropout": 0.1,
+        "cutmix": 0.3,
     },
 }
 
@@ -184,13 +211,44 @@ def _resample(batch: Batch, maps: Tensor, index: Tensor, out: Batch) -> None:
     out.valid[index] = inside[:, 0]
 
 
+def _cutmix(batch: Batch, share: float, generator: torch.Generator) -> Batch:
+    """Put a rectangle of another window into some windows; its part of the area is even between 0 and 1."""
+    count, (height, width) = len(batch), batch.labels.shape[-2:]
+    chosen = torch.rand(count, generator=generator) < share
+    # A shift by less than the batch is another window for all but a batch of one, which is left as it is.
+    partner = (torch.arange(count) + torch.randint(1, max(count, 2), (), generator=generator)) % count
+    side = torch.rand(count, generator=generator).sqrt() * chosen
+    place = torch.rand(count, 2, generator=generator)
+    inside = _spans(place[:, 0], side, height)[:, :, None] & _spans(place[:, 1], side, width)[:, None]
+    inside, partner = inside.to(batch.images.device), partner.to(batch.images.device)
+    return replace(
+        batch,
+        images=torch.where(inside[:, None], batch.images[partner], batch.images),
+        labels=torch.where(inside, batch.labels[partner], batch.labels),
+        valid=torch.where(inside, batch.valid[partner], batch.valid),
+    )
+
+
+def _spans(place: Tensor, side: Tensor, length: int) -> Tensor:
+    """Masks [N, length] of stretches that take ``side`` of the length, from the first place they fit to the last."""
+    size = (side * length).round()[:, None]
+    start = ((length - size) * place[:, None]).round()
+    index = torch.arange(length)[None]
+    return (index >= start) & (index < start + size)
+
+
 def _chosen(count: int, share: float, generator: torch.Generator) -> Tensor:
     """Indices on the CPU of the windows that a part is applied to, so that no device has to be waited for."""
     return torch.nonzero(torch.rand(count, generator=generator) < share)[:, 0]
 
 
-def _band_draws(count: int, bands: int, generator: torch.Generator) -> Tensor:
-    """Draws from -1 to 1 as [N, C, 1, 1]: mostly common to all bands, as light is, partly each band's own."""
+def _band_draws(count: int, bands: int, groups: Sequence[int] | None, generator: torch.Generator) -> Tensor:
+    """Draws from -1 to 1 as [N, C, 1, 1]: one for each group, or mostly common to all bands, partly each band's own."""
+    if groups is not None:
+        if len(groups) != bands:
+            raise ConfigError(f"augment.groups names {len(groups)} bands; the windows have {bands}.")
+        numbers = torch.unique(torch.tensor(groups), return_inverse=True)[1]
+        return (torch.rand(count, int(numbers.max()) + 1, 1, 1, generator=generator) * 2 - 1)[:, numbers]
     common = torch.rand(count, 1, 1, 1, generator=generator) * 2 - 1
     own = torch.rand(count, bands, 1, 1, generator=generator) * 2 - 1
     return (2 * common + own) / 3

@@ -52,7 +52,9 @@ class Batch:
         return replace(self, images=self.images.contiguous(memory_format=torch.channels_last))
 
     def pin(self) -> Self:
-        """In page-locked memory, from which a GPU copies while it computes."""
+        """In page-locked memory, from which a GPU copies while it computes; as it is where it is on a device."""
+        if self.images.device.type != "cpu":
+            return self
         return replace(
             self, images=self.images.pin_memory(), labels=self.labels.pin_memory(), valid=self.valid.pin_memory()
         )

@@ -1,6 +1,7 @@
 """Which windows are trained on: a pure function of (seed, sample number), whatever reads them and in whatever order."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -104,6 +105,16 @@ class PatchPlan:
         They lie inside the scene where it is large enough, so that edge pixels see as much of it as others do.
         """
         return [Patch(b.pair, self._inside(b.pair, b.window.row, b.window.col), b.window) for b in self.blocks]
+
+    def covered(self, pair: int, height: int, width: int) -> npt.NDArray[np.bool_]:
+        """Where the tiles with training labels lie in a pair shrunk to ``height`` x ``width`` pixels, bool [h, w]."""
+        grid = self.grids[pair]
+        down, across = height / grid.height, width / grid.width
+        mask = np.zeros((height, width), bool)
+        for window in (block.window for block in self.blocks if block.pair == pair):
+            rows = slice(int(window.row * down), math.ceil(window.row_stop * down))
+            mask[rows, int(window.col * across) : math.ceil(window.col_stop * across)] = True
+        return mask
 
     def digest(self) -> str:
         """SHA-256 of everything that decides which labelled pixels are seen when."""

@@ -12,7 +12,7 @@ from sparsecover.classes import UNLABELLED
 from sparsecover.errors import DataError, GridError, SceneError
 from sparsecover.grid import Window
 from sparsecover.normalize import Normalizer
-from sparsecover.patches.batch import Sample
+from sparsecover.patches.batch import Batch, Sample, collate
 from sparsecover.patches.plan import Labels, Patch
 from sparsecover.raster import Scene
 
@@ -45,8 +45,11 @@ class PatchReader:
             own = np.zeros(labels.shape, bool)
             own[patch.own.relative_to(window).slices] = True
             labels[~own] = UNLABELLED
-        name = f"{scene.name}, rows from {window.row}, columns from {window.col}, {window.height} x {window.width} px"
-        return Sample(self.normalizer(values, valid), labels, valid, name)
+        return Sample(self.normalizer(values, valid), labels, valid, window_name(scene.name, window))
+
+    def batch(self, patches: Sequence[Patch]) -> Batch:
+        """Windows of one size side by side."""
+        return collate([self(patch) for patch in patches])
 
     def _read(self, scene: Scene, window: Window) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         try:
@@ -57,6 +60,11 @@ class PatchReader:
             self.unreadable.add(str(error))
             empty = np.zeros((len(scene.bands), window.height, window.width), scene.dtype)
             return empty, np.zeros((window.height, window.width), bool)
+
+
+def window_name(scene: str, window: Window) -> str:
+    """A window in messages."""
+    return f"{scene}, rows from {window.row}, columns from {window.col}, {window.height} x {window.width} px"
 
 
 def check_pairs(pairs: Iterable[Pair]) -> list[Pair]:
@@ -90,12 +98,13 @@ def cache_pairs(pairs: Sequence[Pair], cache: str = "auto") -> tuple[list[Pair],
 
     Args:
         pairs: what is trained on.
-        cache: ``auto``, ``memory`` (always) or ``none`` (windows are read from the files each time).
+        cache: ``auto``, ``memory`` (always), ``device`` (also always: it goes there from memory) or ``none`` (windows
+            are read from the files each time).
 
     Returns:
         The pairs, and what was done and why, for the log.
     """
-    size = sum(_bytes(scene) for scene, _ in pairs)
+    size = sum(stored_bytes(scene) for scene, _ in pairs)
     limit = psutil.virtual_memory().available * _CACHE_SHARE
     megabytes = f"{size / 1e6:,.0f} MB"
     if cache == "none" or (cache == "auto" and size > limit):
@@ -104,5 +113,6 @@ def cache_pairs(pairs: Sequence[Pair], cache: str = "auto") -> tuple[list[Pair],
     return [(scene.cached(), labels) for scene, labels in pairs], f"scenes are held in memory: {megabytes}"
 
 
-def _bytes(scene: Scene) -> int:
+def stored_bytes(scene: Scene) -> int:
+    """What a scene takes in memory: values as stored, and the valid mask."""
     return scene.grid.window.size * (len(scene.bands) * scene.dtype.itemsize + 1)

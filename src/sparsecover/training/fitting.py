@@ -106,7 +106,7 @@ def _sheet(run: Run) -> Callable[[nn.Module], bytes] | None:
     """What draws validation samples; None without validation labels."""
     if run.held is None:
         return None
-    return SampleSheet.choose(run.held, run.held_pairs, run.reader(run.held_pairs), run.scheme, run.device)
+    return SampleSheet.choose(run.held, run.held_pairs, run.window_reader(run.held_pairs), run.scheme, run.device)
 
 
 def _describe(run: Run, files: RunFiles) -> None:
@@ -165,7 +165,7 @@ def _loop(run: Run, trainer: Trainer, files: RunFiles) -> None:
 
 def _fit_pixels(run: Run, files: RunFiles) -> Checkpoint:
     """Fit a model that takes labelled pixels and needs no loop: each labelled pixel is given once."""
-    loader = PatchLoader(run.reader(run.pairs), _surroundings(run), 1)
+    loader = PatchLoader(run.window_reader(run.pairs), _surroundings(run), 1)
 
     def windows() -> Iterator[tuple[Tensor, Tensor]]:
         for number, batch in enumerate(loader.epoch(0), start=1):

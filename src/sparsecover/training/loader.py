@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 
 from sparsecover.errors import TrainingError
 from sparsecover.grid import Window
-from sparsecover.patches import Batch, Patch, PatchPlan, PatchReader, collate
+from sparsecover.patches import Batch, Patch, PatchPlan, PatchReader, ResidentReader
 from sparsecover.training.background import Background
 
 _AHEAD = 2  # batches ready beyond one for each thread
@@ -46,7 +46,7 @@ class PatchLoader:
 
     def __init__(
         self,
-        reader: PatchReader,
+        reader: PatchReader | ResidentReader,
         windows: PatchPlan | Sequence[Patch],
         batch_size: int,
         workers: int | Literal["auto"] = "auto",
@@ -88,7 +88,7 @@ class PatchLoader:
 
     def _load(self, epoch: int, number: int) -> Batch:
         patches = [self._windows[i] for i in self._samples(epoch, number)] or [replace(self._windows[0], own=_NOTHING)]
-        batch = collate([self._reader(patch) for patch in patches])
+        batch = self._reader.batch(patches)
         return batch.pin() if self._pin else batch
 
     def _samples(self, epoch: int, number: int) -> range:

@@ -38,26 +38,32 @@ def held_plan(pairs: Sequence[Pair], plan: PatchPlan, num_classes: int) -> Patch
     return plan_patches(labels, num_classes=num_classes, size_px=plan.size_px, sampling="grid")
 
 
-def scene_normalizer(scenes: Sequence[Scene], config: Config) -> Normalizer:
-    """Statistics of small versions of the scenes; of many scenes, some drawn by the seed.
+def scene_normalizer(scenes: Sequence[Scene], plan: PatchPlan, config: Config) -> Normalizer:
+    """Statistics of the training windows in small versions of the scenes; of many scenes, some drawn by the seed.
 
     Raises:
         SceneError: one cannot be read, unless ``data.on_read_error`` is skip and another one can.
     """
-    order = np.random.default_rng(config.seed).permutation(len(scenes))[:_PREVIEWS]
-    chosen = [scenes[i] for i in sorted(order.tolist())]
-    samples = _readable(chosen) if config.data.on_read_error == "skip" else (s.preview(_PREVIEW_PX) for s in chosen)
+    labelled = sorted({block.pair for block in plan.blocks})
+    order = np.random.default_rng(config.seed).permutation(labelled)[:_PREVIEWS]
+    samples = _samples(scenes, plan, sorted(order.tolist()), config.data.on_read_error == "skip")
     return fit_normalizer(config.normalize, samples, scenes[0].dtype, len(scenes[0].bands))
 
 
-def _readable(scenes: Sequence[Scene]) -> Iterator[tuple[Values, Valid]]:
+def _samples(
+    scenes: Sequence[Scene], plan: PatchPlan, chosen: Sequence[int], tolerant: bool
+) -> Iterator[tuple[Values, Valid]]:
     failures: list[SceneError] = []
-    for scene in scenes:
+    for number in chosen:
         try:
-            yield scene.preview(_PREVIEW_PX)
+            values, valid = scenes[number].preview(_PREVIEW_PX)
         except SceneError as error:
+            if not tolerant:
+                raise
             failures.append(error)
-    if len(failures) == len(scenes):
+        else:
+            yield values, valid & plan.covered(number, *valid.shape)
+    if failures and len(failures) == len(chosen):
         raise failures[0]
 
 

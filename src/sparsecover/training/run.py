@@ -15,7 +15,16 @@ from sparsecover.labels import class_weights
 from sparsecover.losses import create_loss
 from sparsecover.models import EncoderFreezer
 from sparsecover.normalize import Normalizer
-from sparsecover.patches import Augmenter, Pair, PatchPlan, PatchReader, check_pairs, plan_patches
+from sparsecover.patches import (
+    Augmenter,
+    Pair,
+    PatchPlan,
+    PatchReader,
+    ResidentReader,
+    check_pairs,
+    fits_device,
+    plan_patches,
+)
 from sparsecover.progress import Reporter
 from sparsecover.training.failures import explained
 from sparsecover.training.loader import PatchLoader
@@ -43,6 +52,7 @@ class Run:
         reporter: listens.
         devices, nodes: processes a machine, and machines.
         unreadable: why windows were left out.
+        resident: whether scenes and labels are held on the device.
     """
 
     config: Config
@@ -57,6 +67,7 @@ class Run:
     devices: int = 1
     nodes: int = 1
     unreadable: set[str] = field(default_factory=set)
+    resident: bool = False
 
     @classmethod
     def prepare(
@@ -82,14 +93,15 @@ class Run:
         )
         reporter.note(f"{plan.reason}.")
         held = held_plan(held_pairs, plan, len(scheme))
-        normalizer = scene_normalizer([scene for scene, _ in pairs], config)
+        normalizer = scene_normalizer([scene for scene, _ in pairs], plan, config)
         pairs, how = in_memory(pairs, config)
         held_pairs, _ = in_memory(held_pairs, config)
-        reporter.note(f"{how[0].upper()}{how[1:]}.")
+        resident = fits_device([*pairs, *held_pairs], patches.cache, device)
+        reporter.note(f"{how[0].upper()}{how[1:]}{', and on the device' if resident else ''}.")
         resolved = config.with_changes(
             {"patches.size_px": plan.size_px, "patches.per_epoch": plan.per_epoch, "patches.sampling": plan.sampling}
         )
-        return cls(resolved, scheme, pairs, plan, held, held_pairs, normalizer, device, reporter)
+        return cls(resolved, scheme, pairs, plan, held, held_pairs, normalizer, device, reporter, resident=resident)
 
     @cached_property
     def spec(self) -> ModelSpec:
@@ -145,7 +157,7 @@ class Run:
             self.device,
             config.train.precision,
             schedule=schedule,
-            augmenter=None if config.augment == "none" else Augmenter.preset(config.augment),
+            augmenter=None if config.augment == "none" else Augmenter.from_config(config.augment),
             ema=config.train.ema,
             clip=config.train.clip,
             accumulate=config.train.accumulate,
@@ -196,9 +208,24 @@ class Run:
             world=self.devices * self.nodes,
         )
 
-    def reader(self, pairs: Sequence[Pair]) -> PatchReader:
+    def reader(self, pairs: Sequence[Pair]) -> PatchReader | ResidentReader:
+        """Reads windows of the training or the validation pairs."""
+        if self.resident:
+            return self._resident_training if pairs is self.pairs else self._resident_validation
+        return self.window_reader(pairs)
+
+    def window_reader(self, pairs: Sequence[Pair]) -> PatchReader:
+        """Reads windows one by one, on the processor."""
         skipped = self.unreadable if self.config.data.on_read_error == "skip" else None
         return PatchReader(pairs, self.normalizer, skipped)
+
+    @cached_property
+    def _resident_training(self) -> ResidentReader:
+        return ResidentReader(self.pairs, self.normalizer, self.device)
+
+    @cached_property
+    def _resident_validation(self) -> ResidentReader:
+        return ResidentReader(self.held_pairs, self.normalizer, self.device)
 
     def _note_memory(self) -> None:
         train = self.config.train
