@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.image import imread
+from rich.console import Console
 from scipy import stats
 from test_training_fit import HELD, PAIRS, SCHEME, make_config, make_pairs
 
@@ -99,18 +100,20 @@ def test_large_files_are_sampled_for_their_digest(tmp_path: Path, monkeypatch: p
 
 def test_tensorboard_gets_the_history_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[tuple[str, float, int]] = []
+    flushed: list[int] = []
 
     class SummaryWriter:
         def __init__(self, folder: str) -> None:
             assert folder == str(tmp_path / "tensorboard")
 
-        def __enter__(self) -> "SummaryWriter":
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
-
         def add_scalar(self, tag: str, value: float, step: int) -> None:
             written.append((tag, value, step))
+
+        def flush(self) -> None:
+            flushed.append(len(written))
+
+        def close(self) -> None:
+            flushed.append(-1)
 
     module = types.ModuleType("torch.utils.tensorboard")
     module.SummaryWriter = SummaryWriter  # type: ignore[attr-defined]
@@ -122,7 +125,11 @@ def test_tensorboard_gets_the_history_where_it_is_installed(tmp_path: Path, monk
     Board(tmp_path / "tensorboard").write(row)
     assert written == []
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
-    Board(tmp_path / "tensorboard").write(row)
+    board = Board(tmp_path / "tensorboard")
+    board.write(row)
+    assert flushed == [3]
+    board.close()
+    assert flushed == [3, -1]
     assert written == [("loss/train", 0.5, 3), ("miou", 0.25, 3), ("iou/water", 0.75, 3)]
 
 
@@ -159,3 +166,18 @@ def test_batch_statistics_are_shared_by_gpus_on_request() -> None:
         _ = run.model
     single = make_run(**{"train.sync_batchnorm": True, "model.norm": "batch"})
     assert not any(isinstance(module, torch.nn.SyncBatchNorm) for module in single.model.modules())
+
+
+def test_a_log_shows_now_and_then_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sparsecover.cli import console
+
+    monkeypatch.setattr(console, "err", Console(stderr=True))
+    with console.ConsoleReporter() as reporter:
+        reporter.stage("Training")
+        reporter.progress(1, 10, loss=0.5)
+        monkeypatch.setattr(console, "_LOG_EVERY_S", 0.0)
+        reporter.progress(2, 10, **{"loss": 0.25, "img/s": 31.25})
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["Training", "  2 of 10  loss 0.25  img/s 31.2"]

@@ -66,6 +66,10 @@ class RunFiles:
     sheet: Callable[[nn.Module], bytes] | None = None
     sheet_every: int | None = None
     _saved: float = field(default_factory=time.monotonic)
+    _board: Board = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._board = Board(self.out / "tensorboard")
 
     def clear(self) -> None:
         """Remove the files of an earlier run, so that none is mistaken for one of this."""
@@ -117,7 +121,7 @@ class RunFiles:
         for name in [LAST, *(earned[kind] for kind in better), *self._numbered(history)]:
             save_checkpoint(self.out / name, checkpoint)
         self._write("history.csv", as_csv(history).encode())
-        Board(self.out / "tensorboard").write(history[-1])
+        self._board.write(history[-1])
         self._draw_samples(trainer)
 
     def _draw_samples(self, trainer: Trainer) -> None:
@@ -134,6 +138,7 @@ class RunFiles:
         self._write("curves.png", figures.curves(history))
         self._write("per_class_iou.png", figures.per_class_iou(scheme.names, scheme.colors, metrics.iou(confusion)))
         self._write_state({"result": name})
+        self._board.close()
         return checkpoint
 
     def write_text(self, name: str, text: str) -> None:

@@ -200,11 +200,11 @@ class Trainer:
         self._shape = images.shape
         alone = self._devices * self._nodes == 1
         precision, reason = resolve_precision(self.precision, self.device, self.model, images, timed=alone)
-        if self.precision == "auto":
-            self.reporter.note(f"Training in {precision}: {reason}.")
+        tf32 = precision == "fp32" and self.device == "cuda"
+        self.reporter.note(f"Training in {precision}{' with TF32 products' if tf32 else ''}: {reason}.")
         self.precision = precision
-        if precision == "fp32" and self.device == "cuda":
-            torch.set_float32_matmul_precision("high")  # TF32: the rounding of bf16 in products only, sums in fp32
+        if tf32:
+            torch.set_float32_matmul_precision("high")  # the rounding of bf16 in products only, sums in fp32
         with _quiet("lightning_fabric"):  # it announces the precision once more
             fabric = processes.make_fabric(self.device, PRECISIONS[precision], self._devices, self._nodes)
         if processes.rank():
