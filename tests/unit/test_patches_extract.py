@@ -297,3 +297,9 @@ def test_a_batch_from_files(tmp_path):
     result = extract_patches(opened, tmp_path / "out", options(), {s.name: s.grid for s in found.sources if s.grid})
     assert len(result.rows) == 40
     assert {Path(row["source"]).name for row in result.rows} == {"Image_1.tif", "Image_2.tif"}
+
+
+def test_scenes_whose_patches_would_have_one_name_are_refused(tmp_path):
+    with pytest.raises(DataError, match="patches named a_b"):
+        extract_patches(dataset(pair("a b"), pair("a/b", 1)), tmp_path, options())
+    assert not list(tmp_path.iterdir())
