@@ -158,6 +158,35 @@ def encode(picture: Picture, kind: Literal["png", "jpeg"]) -> bytes:
     return file.getvalue()
 
 
+def sheet(
+    rows: Sequence[tuple[str, Sequence[Picture]]], titles: Sequence[str], legend: Mapping[str, Color], side_in: float
+) -> bytes:
+    """Pictures in rows and columns as a PNG.
+
+    Args:
+        rows: name at the left and pictures from left to right, of any size.
+        titles: of the columns.
+        legend: names and their colours, below.
+        side_in: height and width of a picture in inches, at 130 dots an inch.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    figure = Figure(figsize=(len(titles) * side_in, len(rows) * side_in + 0.6), layout="constrained")
+    axes = figure.subplots(len(rows), len(titles), squeeze=False)
+    for line, (name, pictures) in zip(axes, rows, strict=True):
+        for axis, picture in zip(line, pictures, strict=True):
+            axis.imshow(picture, interpolation="nearest" if max(picture.shape) < 130 * side_in else "antialiased")
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+        line[0].set_ylabel(_short(name), fontsize=7, parse_math=False)
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title, fontsize=9)
+    swatches = [Patch(color=(r / 255, g / 255, b / 255), label=_short(name)) for name, (r, g, b) in legend.items()]
+    figure.legend(handles=swatches, loc="outside lower center", ncols=6, fontsize=7, frameon=False)
+    return _png(figure, "paper", dpi=130)
+
+
 # --- charts -----------------------------------------------------------------------------------------------------------
 
 
@@ -278,11 +307,11 @@ def _figure(width: float, height: float, theme: ThemeName, panels: int = 1) -> "
     return figure, axes
 
 
-def _png(figure: "Figure", theme: ThemeName) -> bytes:
+def _png(figure: "Figure", theme: ThemeName, dpi: int = 170) -> bytes:
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # class names in any script; boxes are drawn instead
-        figure.savefig(file, format="png", dpi=170, facecolor=_THEMES[theme].paper)
+        figure.savefig(file, format="png", dpi=dpi, facecolor=_THEMES[theme].paper)
     return file.getvalue()
 
 

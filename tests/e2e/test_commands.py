@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +98,28 @@ def test_predict_does_what_can_be_done_and_says_what_could_not(
     assert (tmp_path / "maps" / "scene_map.tif").is_file()
     again = cli("predict", small.scene, "--model", model, "--out", tmp_path / "maps" / "scene_map.tif")
     assert_users_mistake(again, "overwrite")
+
+
+# A limit on the size of files does what a full disk does: writing fails in the middle.
+FULL_DISK = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+size = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+from sparsecover.cli import run
+sys.exit(run(sys.argv[2:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits on the size of files are POSIX")
+@pytest.mark.parametrize("size", [200, 700, 1500])
+def test_a_full_disk_leaves_nothing_half_written(size: int, trained: Path, small: SmallScene, tmp_path: Path) -> None:
+    command = [size, "predict", small.scene, "--model", trained / "last.safetensors", "--out", tmp_path / "map.tif"]
+    result = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, *map(str, command)], capture_output=True, text=True, check=False
+    )
+    assert_users_mistake(result, "map.tif", "cannot be written")
+    assert not list(tmp_path.iterdir())
 
 
 def test_predict_refuses_other_bands(trained: Path, small: SmallScene, cli: Command, tmp_path: Path) -> None:

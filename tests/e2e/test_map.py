@@ -1,6 +1,7 @@
 """`map` through the command line: everything the files promise, and every mistake answered in one message."""
 
 import json
+import warnings
 from pathlib import Path
 
 import geopandas as gpd
@@ -119,6 +120,7 @@ MISTAKES = {
     "labels are missing": (("{scene}", "--labels", "nowhere.gpkg"), ("nowhere.gpkg", "not exist")),
     "no such field": (("{scene}", "--labels", "{labels}", "--field", "clas"), ("clas", "class", "number")),
     "labels outside": (("{scene}", "--labels", "{far}", "--field", "class"), ("scene",)),
+    "labels without a coordinate system": (("{scene}", "--labels", "{lost}", "--field", "class"), ("coordinate",)),
     "one class only": (("{scene}", "--labels", "{one}", "--field", "class"), ("one class", "--background")),
     "fractional codes": (("{scene}", "--labels", "{fractions}", "--field", "class"), ("fraction",)),
     "too many classes": (("{scene}", "--labels", "{many}", "--field", "class"), ("255",)),
@@ -135,12 +137,15 @@ def bad_files(small: SmallScene, tmp_path_factory: pytest.TempPathFactory) -> di
     good = gpd.read_file(small.labels)
     variants = {
         "far": good.set_geometry(good.translate(1e6, 0)),
+        "lost": good.to_crs(4326).set_crs(None, allow_override=True),
         "one": good[good["class"] == "water"],
         "fractions": good.assign(**{"class": np.linspace(0.5, 6, len(good))}),
         "many": gpd.GeoDataFrame({"class": range(300)}, geometry=_grid_of_boxes(300), crs="EPSG:32632"),
     }
-    for name, frame in variants.items():
-        frame.to_file(folder / f"{name}.gpkg")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "'crs' was not provided")
+        for name, frame in variants.items():
+            frame.to_file(folder / f"{name}.gpkg")
     files = {name: str(folder / f"{name}.gpkg") for name in variants}
     return files | {"scene": str(small.scene), "labels": str(small.labels)}
 

@@ -33,6 +33,13 @@ class SceneView:
     confidence: figures.Picture | None
     lowest_confidence: float
 
+    def overview(self, scheme: ClassScheme) -> bytes:
+        """All pictures beside each other with the classes' colours below, as a PNG."""
+        every = {"scene": self.scene, "labels": self.labels, "map": self.map, "confidence": self.confidence}
+        shown = {title: picture for title, picture in every.items() if picture is not None}
+        legend = dict(zip(scheme.names, scheme.colors, strict=True))
+        return figures.sheet([("", list(shown.values()))], list(shown), legend, side_in=3.2)
+
 
 def scene_view(
     scene: Scene,

@@ -43,8 +43,14 @@ class Journal:
         """
         with _explained(path):
             file = path.open("w+b")
-            file.write(_MAGIC + json.dumps(settings).encode() + b"\n")
-            file.flush()
+            try:
+                file.write(_MAGIC + json.dumps(settings).encode() + b"\n")
+                file.flush()
+            except OSError:
+                path.unlink()
+                with contextlib.suppress(OSError):
+                    file.close()
+                raise
             return cls(path, file, settings)
 
     @classmethod

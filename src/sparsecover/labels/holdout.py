@@ -1,6 +1,7 @@
 """Labels kept aside to measure accuracy: whole groups, class by class, with a buffer around them."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,20 @@ from sparsecover.labels.arrays import Mask
 from sparsecover.labels.groups import LabelGroups, label_groups
 from sparsecover.labels.label_raster import LabelRaster
 
-Fold = tuple[LabelRaster, LabelRaster, list[str]]
+
+class Fold(NamedTuple):
+    """Labels to train on and labels kept aside.
+
+    Attributes:
+        train, held_out: the two sides.
+        notes: what had to be done, in plain words.
+        optimistic: whether the two lie so close that scores on the held-out labels are too good.
+    """
+
+    train: LabelRaster
+    held_out: LabelRaster
+    notes: list[str]
+    optimistic: bool
 
 
 def hold_out(labels: LabelRaster, num_classes: int, share: float = 0.25, seed: int = 0, buffer_px: int = 0) -> Fold:
@@ -23,14 +37,15 @@ def hold_out(labels: LabelRaster, num_classes: int, share: float = 0.25, seed: i
             take more than half of a class's training labels the buffer is halved, in the end dropped.
 
     Returns:
-        Labels to train on, held-out labels, and notes: classes that cannot be validated, a buffer that was reduced.
+        The two sides, with notes on classes that cannot be validated and on a buffer that was reduced.
     """
     if not 0 < share < 1:
         raise LabelError(f"The share to hold out must lie between 0 and 1; given {share:g}.")
     groups = label_groups(labels, num_classes, link_px=buffer_px)
     side = assign_groups(groups.weights, [1 - share, share], seed)
-    train, held, notes = _fold(labels, num_classes, groups.where(side == 1), buffer_px)
-    return train, held, notes + _unmeasured(groups, held.counts(num_classes) > 0, labels)
+    fold = _fold(labels, num_classes, groups.where(side == 1), buffer_px)
+    unmeasured = _unmeasured(groups, fold.held_out.counts(num_classes) > 0, labels)
+    return fold._replace(notes=fold.notes + unmeasured)
 
 
 def k_folds(labels: LabelRaster, num_classes: int, k: int, seed: int = 0, buffer_px: int = 0) -> list[Fold]:
@@ -48,7 +63,7 @@ def k_folds(labels: LabelRaster, num_classes: int, k: int, seed: int = 0, buffer
     side[(groups.counts[:, only] > 0).any(axis=1)] = -1  # a class must be trained on before it can be tested
     notes = _unmeasured(groups, ~only, labels)
     folds = [_fold(labels, num_classes, groups.where(side == fold), buffer_px) for fold in range(k)]
-    return [(train, held, own + notes) for train, held, own in folds]
+    return [fold._replace(notes=fold.notes + notes) for fold in folds]
 
 
 def assign_groups(weights: npt.NDArray[np.float64], shares: Sequence[float], seed: int) -> npt.NDArray[np.intp]:
@@ -115,7 +130,7 @@ def buffer_note(wanted_px: int, kept_px: int) -> list[str]:
 
 def _fold(labels: LabelRaster, num_classes: int, held: Mask, buffer_px: int) -> Fold:
     train, kept_px = apart(labels, held, num_classes, buffer_px)
-    return train, labels.keep(held), buffer_note(buffer_px, kept_px)
+    return Fold(train, labels.keep(held), buffer_note(buffer_px, kept_px), kept_px < buffer_px)
 
 
 def _unmeasured(groups: LabelGroups, tested: npt.NDArray[np.bool_], labels: LabelRaster) -> list[str]:

@@ -14,7 +14,7 @@ from sparsecover.checkpoint import load_checkpoint
 from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
 from sparsecover.datasets import open_dataset
-from sparsecover.pipeline.files import prepare_folder, write_text
+from sparsecover.pipeline.files import prepare_folder, write_file
 from sparsecover.pipeline.splitting import split_dataset_folds
 from sparsecover.pipeline.training import training_sides
 from sparsecover.progress import Reporter, Silent
@@ -131,7 +131,7 @@ def cross_validate(
     # The last network, not the one that was best on the labels that score it.
     confusions = np.array([load_checkpoint(model).metrics["confusion"] for model in models], np.int64)
     result = CrossValidation(models, confusions, dataset.scheme, notes)
-    write_text(folder / "metrics.json", json.dumps(result.as_dict(), indent=2))
+    write_file(folder / "metrics.json", json.dumps(result.as_dict(), indent=2))
     return result
 
 

@@ -12,7 +12,7 @@ from sparsecover.datasets import make_demo
 from sparsecover.evaluation import Assessment
 from sparsecover.inference import predict
 from sparsecover.pipeline.evaluating import evaluate_map_files
-from sparsecover.pipeline.files import write_text
+from sparsecover.pipeline.files import write_file
 from sparsecover.pipeline.make_map import BASELINE, MapResult, fit_baseline, make_map
 from sparsecover.progress import Reporter, Silent
 
@@ -69,7 +69,7 @@ def run_demo(
     truth = evaluate_map_files(job.products[0].map, scene.truth)
     forest = _forest_against_truth(job, scene.truth)
     scores = {"map": truth.as_dict(), BASELINE: forest.as_dict()}
-    write_text(job.out / "truth_metrics.json", json.dumps(scores, indent=2))
+    write_file(job.out / "truth_metrics.json", json.dumps(scores, indent=2))
     return DemoResult(job, truth, forest, time.monotonic() - start, _peak_gib())
 
 

@@ -11,7 +11,7 @@ from sparsecover.datasets import open_dataset
 from sparsecover.errors import DataError
 from sparsecover.evaluation import Assessment, evaluate_map
 from sparsecover.labels import open_labels, read_labels
-from sparsecover.pipeline.files import prepare_folder, write_text
+from sparsecover.pipeline.files import prepare_folder, write_file
 from sparsecover.pipeline.scoring import score_checkpoint
 from sparsecover.pipeline.splitting import split_dataset
 from sparsecover.progress import Reporter, Silent
@@ -115,5 +115,5 @@ def evaluate(
 def _saved(assessment: Assessment, out: Path | None) -> Assessment:
     if out is not None:
         folder = prepare_folder(out, "metrics.json", resume=False, overwrite=True)
-        write_text(folder / "metrics.json", json.dumps(assessment.as_dict(), indent=2))
+        write_file(folder / "metrics.json", json.dumps(assessment.as_dict(), indent=2))
     return assessment

@@ -34,15 +34,15 @@ def prepare_folder(folder: Path, result: str, resume: bool, overwrite: bool) -> 
     return folder
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file under a temporary name and rename it when it is whole.
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a file (text in UTF-8) under a temporary name and rename it when it is whole.
 
     Raises:
         OutputError: the disk is full or the folder cannot be written to.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         temporary.replace(path)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}.") from error

@@ -47,10 +47,10 @@ def split_labels(inputs: Inputs, folds: int | None, seed: int) -> Split:
     ]
     scenes = [scene for scene, _ in inputs.pairs]
     cut = []
-    notes: list[str] = []
     for fold in zip(*by_scene, strict=True):
-        train = tuple((scene, part[0]) for scene, part in zip(scenes, fold, strict=True))
-        held = tuple((scene, part[1]) for scene, part in zip(scenes, fold, strict=True))
+        train = tuple((scene, part.train) for scene, part in zip(scenes, fold, strict=True))
+        held = tuple((scene, part.held_out) for scene, part in zip(scenes, fold, strict=True))
         cut.append((train, held))
-        notes += [note for part in fold for note in part[2]]
-    return Split(tuple(cut), tuple(dict.fromkeys(notes)), any("optimistic" in note for note in notes))
+    parts = [part for folds_of_scene in by_scene for part in folds_of_scene]
+    notes = dict.fromkeys(note for part in parts for note in part.notes)
+    return Split(tuple(cut), tuple(notes), any(part.optimistic for part in parts))

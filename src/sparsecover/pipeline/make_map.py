@@ -14,12 +14,12 @@ from sparsecover.config import Config
 from sparsecover.errors import DataError
 from sparsecover.evaluation import Accumulator, Assessment
 from sparsecover.inference import MapProduct, predict
-from sparsecover.pipeline.files import prepare_folder, unique_names, write_text
+from sparsecover.pipeline.files import prepare_folder, unique_names, write_file
 from sparsecover.pipeline.holding_out import Split, split_labels
 from sparsecover.pipeline.inputs import Inputs, LabelOptions, Pair, open_inputs
 from sparsecover.pipeline.predicting import listen_to_prediction
 from sparsecover.pipeline.recipe import choose_recipe
-from sparsecover.pipeline.reporting import map_report
+from sparsecover.pipeline.reporting import map_report, map_views
 from sparsecover.pipeline.scoring import budget, gather_scores, score_checkpoint
 from sparsecover.progress import Reporter, Silent
 from sparsecover.training import fit, resolve_device
@@ -248,9 +248,11 @@ def _write(result: MapResult, split: Split) -> None:
         "seconds": result.seconds,
     }
     save_checkpoint(out / "model.safetensors", replace(result.checkpoint, metrics=metrics))
-    write_text(out / "metrics.json", json.dumps(metrics, indent=2))
-    write_text(out / "config.yaml", result.config.to_yaml())
-    write_text(out / "report.html", map_report(result, split))
+    views = map_views(result, split)
+    write_file(out / "metrics.json", json.dumps(metrics, indent=2))
+    write_file(out / "config.yaml", result.config.to_yaml())
+    write_file(out / "overview.png", views[0].overview(result.checkpoint.scheme))
+    write_file(out / "report.html", map_report(result, split, views))
 
 
 class _Clock:

@@ -10,7 +10,7 @@ from sparsecover.config import Config, apply_setting
 QUICK_MODEL = "random-forest-features"
 
 # Steps of a `map` training where no time is given: about three minutes on two cores.
-_STEPS_CPU, _STEPS_GPU = 800, 3000
+_STEPS_CPU, _STEPS_GPU, _EPOCHS = 800, 3000, 20
 
 
 def choose_recipe(
@@ -34,39 +34,49 @@ def choose_recipe(
         seed: of everything random.
         settings: ``dotted.key=value``, the user's last word.
     """
-    values, reasons = _by_device(gpu)
-    name = model or (QUICK_MODEL if quick else "unet")
-    if name == "unet":
+    values = _by_device(gpu)
+    values["model"]["name"] = model or (QUICK_MODEL if quick else "unet")
+    if values["model"]["name"] == "unet":
         values["model"]["base_channels"] = 64 if gpu else 16
-        reasons.append(f"unet of {values['model']['base_channels']} base channels on a {'GPU' if gpu else 'CPU'}")
-    values["model"]["name"] = name
     values["train"]["minutes"] = minutes
     values["seed"] = seed
     for setting in settings:
         apply_setting(values, setting)
-    return Config.from_dict(values), [*reasons, _about(counts)]
+    config = Config.from_dict(values)
+    return config, [_about_labels(counts), *_about_training(config, "GPU" if gpu else "CPU")]
 
 
-def _by_device(gpu: bool) -> tuple[dict[str, Any], list[str]]:
+def _by_device(gpu: bool) -> dict[str, Any]:
     size, batch, steps = (256, 16, _STEPS_GPU) if gpu else (96, 16, _STEPS_CPU)
-    epochs = 20
-    values: dict[str, Any] = {
-        "patches": {"size_px": size, "per_epoch": batch * (steps // epochs)},
+    return {
+        "patches": {"size_px": size, "per_epoch": batch * (steps // _EPOCHS)},
         "model": {},
-        "augment": "light",
+        "augment": "light",  # the scenes that are mapped are those trained on, under the same light
         "loss": {"name": "ce", "class_weights": "tempered"},
         "optim": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.01},
         "schedule": {"name": "cosine", "warmup_epochs": 1},
-        "train": {"epochs": epochs, "batch_size": batch, "ema": True},
+        "train": {"epochs": _EPOCHS, "batch_size": batch, "ema": True},
     }
-    return values, [
-        f"{steps} steps of {batch} windows of {size} px",
-        "light augmentation (flips and turns), since the scenes that are mapped are those trained on",
-    ]
 
 
-def _about(counts: np.ndarray) -> str:
+def _about_labels(counts: np.ndarray) -> str:
     present = counts[counts > 0]
     return (
         f"{int(counts.sum()):,} labelled pixels in {present.size} classes, {present.min():,} to {present.max():,} each"
     )
+
+
+def _about_training(config: Config, device: str) -> list[str]:
+    """Size and length of a training in words; a forest has neither."""
+    name, train, patches = config.model.name, config.train, config.patches
+    if name.startswith("random-forest"):
+        return [f"{name}, which needs no training steps"]
+    channels = getattr(config.model, "base_channels", None)
+    size = f" of {channels} base channels" if channels else ""
+    reasons = [f"{name}{size}, trained on a {device}"]
+    if isinstance(patches.per_epoch, int):
+        steps = train.epochs * (patches.per_epoch // train.batch_size)
+        reasons.append(f"{steps} steps of {train.batch_size} windows of {patches.size_px} px")
+    if config.augment == "light":
+        reasons.append("light augmentation (flips and turns): the mapped scenes are those trained on")
+    return reasons

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _MOST_VIEWS = 8
 
 
-def map_report(result: "MapResult", split: Split) -> str:
+def map_report(result: "MapResult", split: Split, views: list[SceneView]) -> str:
     """The report as HTML text."""
     counts = np.array([[row["pixels"] for row in product.statistics["classes"]] for product in result.products])
     areas = [row.get("area_ha") for product in result.products for row in product.statistics["classes"]]
@@ -38,7 +38,7 @@ def map_report(result: "MapResult", split: Split) -> str:
         ReportContent(
             title=f"Land cover of {', '.join(scene.name for scene in result.inputs.scenes[:3])}",
             assessment=result.assessment,
-            views=_views(result, split),
+            views=views,
             mapped_pixels=counts.sum(0),
             area_ha=hectares,
             measured_on=_measured_on(result, split),
@@ -74,7 +74,8 @@ def _why_optimistic(split: Split) -> str | None:
     return "Some held-out labels lie so close to training labels that the network has seen their surroundings."
 
 
-def _views(result: "MapResult", split: Split) -> list[SceneView]:
+def map_views(result: "MapResult", split: Split) -> list[SceneView]:
+    """Pictures of the first scenes with their labels, maps and confidence."""
     train = {id(scene): labels for scene, labels in split.train}
     held = {id(scene): labels for scene, labels in split.held}
     pairs = zip(result.inputs.scenes, result.products, strict=True)

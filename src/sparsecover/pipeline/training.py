@@ -5,16 +5,17 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparsecover.checkpoint import Checkpoint, replacing
+from sparsecover.checkpoint import Checkpoint
 from sparsecover.config import Config
 from sparsecover.datasets import Pair, Split, open_dataset, simulate_pairs
 from sparsecover.errors import ConfigError
-from sparsecover.pipeline.files import prepare_folder, write_text
+from sparsecover.pipeline.files import prepare_folder, write_file
 from sparsecover.pipeline.inputs import Labels
 from sparsecover.pipeline.splitting import PLAN, split_dataset
 from sparsecover.progress import Reporter, Silent
 from sparsecover.raster import Scene
 from sparsecover.training import RateTest, find_learning_rate, fit
+from sparsecover.training.processes import is_helper
 
 LabelledScenes = list[tuple[Scene, Labels]]
 
@@ -52,7 +53,8 @@ def train(
     for note in (*dataset.notes, *split.notes):
         reporter.note(note)
     folder = prepare_folder(Path(out), "last.safetensors", resume, overwrite)
-    split.plan.write(folder / PLAN)
+    if not is_helper():
+        split.plan.write(folder / PLAN)
     reporter.note(f"The split is in {PLAN}, SHA-256 {split.plan.digest[:16]}.")
     reporter.stage("Training")
     partial, held = training_sides(split, config)
@@ -85,9 +87,8 @@ def find_rate(config: Config, out: str | Path, *, device: str = "auto", reporter
     reporter.stage("Trying learning rates")
     partial, _ = training_sides(split, config)
     test = find_learning_rate(partial, config, scheme=dataset.scheme, device=device, reporter=reporter)
-    with replacing(folder / "learning_rate.png") as temporary:
-        temporary.write_bytes(test.plot())
-    write_text(folder / "learning_rate.csv", _as_csv(test))
+    write_file(folder / "learning_rate.png", test.plot())
+    write_file(folder / "learning_rate.csv", _as_csv(test))
     return test
 
 
