@@ -145,7 +145,7 @@ def kill_again_and_again(start: Start, config: Path, out: Path, kills: int, seed
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(
     config: Path, whole: Path, cli: Command, start: Start, tmp_path: Path
 ) -> None:
-    assert kill_again_and_again(start, config, tmp_path, 3, seed=0) > 0
+    assert kill_again_and_again(start, config, tmp_path, 2, seed=0) > 0
     result = cli("train", "--config", config, "--out", tmp_path, "--resume")
     assert result.returncode == 0, result.stderr
     assert "Going on after step" in result.stderr
@@ -180,40 +180,27 @@ def test_signals_save_and_leave_with_their_code(
     assert_same(tmp_path, whole)
 
 
-def test_a_full_disk_leaves_the_previous_checkpoint_and_the_run_can_go_on(
+def test_a_full_disk_leaves_the_previous_files_and_the_run_can_go_on(
     config: Path, whole: Path, cli: Command, start: Start, tmp_path: Path
 ) -> None:
     process = start("--config", config, "--out", tmp_path)
     wait_for((tmp_path / "history.csv").exists, process)
     process.terminate()
     process.communicate(timeout=300)
-    before = digest(tmp_path / "last.safetensors")
-    largest = (tmp_path / "last.safetensors").stat().st_size - 1000
-    process = start("--config", config, "--out", tmp_path, "--resume", limit_bytes=largest)
-    _, said = process.communicate(timeout=300)
-    assert process.returncode == 2, said
-    assert "cannot be written" in said
-    assert "Traceback" not in said
-    assert digest(tmp_path / "last.safetensors") == before
-    assert not list(tmp_path.glob(".*"))
+    assert (tmp_path / "state.pt").stat().st_size > (tmp_path / "last.safetensors").stat().st_size + 2000
+    for name in ("state.pt", "last.safetensors"):
+        before = digest(tmp_path / name)
+        largest = (tmp_path / name).stat().st_size - 1000
+        process = start("--config", config, "--out", tmp_path, "--resume", limit_bytes=largest)
+        _, said = process.communicate(timeout=300)
+        assert process.returncode == 2, said
+        assert f"{name} cannot be written" in said
+        assert "Traceback" not in said
+        assert digest(tmp_path / name) == before
+        assert not list(tmp_path.glob(".*"))
     load_checkpoint(tmp_path / "last.safetensors")
     assert cli("train", "--config", config, "--out", tmp_path, "--resume").returncode == 0
     assert_same(tmp_path, whole)
-
-
-def test_a_state_that_does_not_fit_on_the_disk_is_explained(config: Path, start: Start, tmp_path: Path) -> None:
-    process = start("--config", config, "--out", tmp_path)
-    wait_for((tmp_path / "history.csv").exists, process)
-    process.terminate()
-    process.communicate(timeout=300)
-    before = digest(tmp_path / "state.pt")
-    limit = (tmp_path / "state.pt").stat().st_size - 1000
-    assert limit > (tmp_path / "last.safetensors").stat().st_size
-    process = start("--config", config, "--out", tmp_path, "--resume", limit_bytes=limit)
-    _, said = process.communicate(timeout=300)
-    assert process.returncode == 2, said
-    assert "state.pt cannot be written" in said
-    assert digest(tmp_path / "state.pt") == before
 
 
 def test_short_memory_is_explained(config: Path, cli: Command, tmp_path: Path) -> None:

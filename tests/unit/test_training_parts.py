@@ -18,6 +18,7 @@ from sparsecover.losses import create_loss
 from sparsecover.models import create_model
 from sparsecover.normalize import Normalizer
 from sparsecover.patches import Batch, Patch, PatchReader, plan_patches
+from sparsecover.patches.batch import Sample
 from sparsecover.raster import Scene
 from sparsecover.training import PatchLoader, Schedule, Terminated, WeightAverage, build_optimizer, resolve_device
 from sparsecover.training import loader as loader_module
@@ -225,19 +226,35 @@ def test_leaving_an_epoch_early_ends_its_threads() -> None:
     assert threading.active_count() == before
 
 
-def test_errors_of_a_thread_reach_the_loop_and_a_stalled_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(patch: Patch) -> None:
+class Failing(PatchReader):
+    """The disk has gone, or does not answer."""
+
+    def __init__(self, wait: threading.Event | None = None) -> None:
+        super().__init__([], Normalizer("none", (), ()))
+        object.__setattr__(self, "wait", wait)
+
+    def __call__(self, patch: Patch) -> Sample:
+        if self.wait is not None:
+            self.wait.wait()
         raise OSError("the disk is gone")
 
+
+def test_errors_of_a_thread_reach_the_loop() -> None:
     with pytest.raises(OSError, match="disk is gone"):
-        list(PatchLoader(fail, [Patch(0, Window(0, 0, 1, 1))], 1).epoch(0))  # type: ignore[arg-type]
+        list(PatchLoader(Failing(), [Patch(0, Window(0, 0, 1, 1))], 1).epoch(0))
+
+
+def test_a_stalled_disk_is_named_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader_module, "_STALLED_S", 0.01)
-
-    def stall(patch: Patch) -> None:
-        time.sleep(0.3)
-
+    answer = threading.Event()
     with pytest.raises(TrainingError, match="--resume"):
-        list(PatchLoader(stall, [Patch(0, Window(0, 0, 1, 1))], 1).epoch(0))  # type: ignore[arg-type]
+        list(PatchLoader(Failing(answer), [Patch(0, Window(0, 0, 1, 1))], 1).epoch(0))
+    hanging = [thread for thread in threading.enumerate() if thread.name == "windows"]
+    assert hanging
+    assert all(thread.daemon for thread in hanging), "a thread that hangs would keep the process from ending"
+    answer.set()
+    for thread in hanging:
+        thread.join(10)
 
 
 def test_the_first_signal_waits_and_the_handlers_come_back() -> None:

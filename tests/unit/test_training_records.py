@@ -47,9 +47,9 @@ class Constant(torch.nn.Module):
 def test_the_sheet_shows_what_is_right_and_wrong() -> None:
     run = make_run()
     assert run.held is not None
-    sheet = SampleSheet.choose(run.held, run.held_pairs, run.reader(run.held_pairs), SCHEME, "cpu")
+    sheet = SampleSheet.choose(run.held, run.held_pairs, run.window_reader(run.held_pairs), SCHEME, "cpu")
     assert 1 <= len(sheet.patches) <= 4
-    sample = run.reader(run.held_pairs)(sheet.patches[0])
+    sample = run.window_reader(run.held_pairs)(sheet.patches[0])
     picture = np.full((*sample.labels.shape, 3), 128, np.uint8)
     shares = []
     for index in range(3):

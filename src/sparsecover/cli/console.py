@@ -65,11 +65,11 @@ class ConsoleReporter:
             self._bar.update(self._task, completed=done, total=total, figures=figures)
         elif time.monotonic() - self._told >= _LOG_EVERY_S:
             self._told = time.monotonic()
-            err.print(f"  {done:g} of {total:g}  {figures}")
+            err.print(f"  {done:g} of {total:g}  {figures}", soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Print something to know above the bar."""
-        err.print(Text(f"  {text}", style="dim"))
+        err.print(Text(f"  {text}", style="dim"), soft_wrap=True)
 
     def _close(self) -> None:
         if self._bar is not None:
