@@ -1,11 +1,12 @@
-"""Data that cannot be meant, as `train` meets it: one message that lists what is wrong, exit code 2, nothing written."""
+"""Data that cannot be meant, as `train` meets it: one message that lists all of it, exit code 2, nothing written."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-import layouts
 import numpy as np
 import pytest
+
+import layouts
 
 from .conftest import QUICK, Command, assert_users_mistake
 
