@@ -117,3 +117,17 @@ def test_what_cannot_be_divided_is_refused(tmp_path: Path) -> None:
         fit(PAIRS, frozen, tmp_path, device="cpu", devices=2)
     with pytest.raises(ConfigError, match="one process"):
         fit(PAIRS, Config.from_dict({"model": {"name": "random-forest"}}), tmp_path, device="cpu", devices=2)
+
+
+def test_what_torchrun_has_started_is_taken_and_not_contradicted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TORCHELASTIC_RUN_ID", "RANK", "LOCAL_RANK", "NODE_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert processes.layout(3, 2) == (3, 2)
+    assert not processes.is_helper()
+    started = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4", "RANK": "4", "LOCAL_RANK": "0"}
+    for name, value in started.items():
+        monkeypatch.setenv(name, value)
+    assert processes.layout(1, 1) == processes.layout(4, 2) == (4, 2)
+    assert processes.is_helper()  # the first process of the second machine
+    with pytest.raises(ConfigError, match="torchrun has started 4 processes on 2 machines"):
+        processes.layout(2, 1)
