@@ -102,7 +102,7 @@ def compare_windows(path: Path, options: argparse.Namespace) -> None:
     for name, taken in seconds.items():
         print(f"{name:14s} {options.windows / statistics.median(taken):10,.0f} windows/s")
     if peer is None:
-        print("TorchGeo is not installed (pip install -e '.[bench]'): no ratios.")
+        print("Without TorchGeo (pip install -e '.[bench]') there are no ratios.")
         return
     for name, aim in (("streamed", 10), ("cached", 40)):
         ratio = statistics.median(p / t for p, t in zip(seconds["torchgeo"], seconds[name], strict=True))
@@ -122,7 +122,8 @@ def torchgeo_reader(path: Path, count: int) -> tuple[list[Window], Callable[[Win
         import torch
         from torchgeo.datasets import RasterDataset
         from torchgeo.samplers import RandomGeoSampler
-    except ImportError:
+    except ImportError as error:
+        print(f"TorchGeo cannot be imported: {error}")
         return None
     dataset = RasterDataset(paths=str(path))
     torch.manual_seed(0)
