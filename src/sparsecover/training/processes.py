@@ -3,6 +3,7 @@
 Every function is trivial in a training of one process, and a collective otherwise: all processes must call it alike.
 """
 
+import atexit
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -40,7 +41,14 @@ def make_fabric(device: str, precision: str, devices: int = 1, nodes: int = 1) -
     )
     if several:
         fabric.launch()
+        atexit.register(_leave)
     return fabric
+
+
+def _leave() -> None:
+    """Take leave of the other processes; without it, threads that still talk may abort a process at its end."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def layout(devices: int, nodes: int) -> tuple[int, int]:
