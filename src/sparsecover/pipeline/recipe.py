@@ -42,6 +42,8 @@ def choose_recipe(
     values["seed"] = seed
     for setting in settings:
         apply_setting(values, setting)
+    if values["loss"].get("name") != "ce":
+        values["loss"].pop("label_smoothing", None)
     config = Config.from_dict(values)
     return config, [_about_labels(counts), *_about_training(config, "GPU" if gpu else "CPU")]
 
@@ -52,7 +54,8 @@ def _by_device(gpu: bool) -> dict[str, Any]:
         "patches": {"size_px": size, "per_epoch": batch * (steps // _EPOCHS)},
         "model": {},
         "augment": "light",  # the scenes that are mapped are those trained on, under the same light
-        "loss": {"name": "ce", "class_weights": "tempered"},
+        # Without smoothing a network learns few labels by heart and tells nothing of what lies between them.
+        "loss": {"name": "ce", "class_weights": "tempered", "label_smoothing": 0.1},
         "optim": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.01},
         "schedule": {"name": "cosine", "warmup_epochs": 1},
         "train": {"epochs": _EPOCHS, "batch_size": batch, "ema": True},

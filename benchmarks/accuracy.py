@@ -1,0 +1,123 @@
+"""Accuracy on real imagery through the command line, with the time each training takes: the table of the README.
+
+    python benchmarks/accuracy.py FOLDER [--seeds 0 1 2] [--only NAME] [--out FOLDER]
+
+FOLDER holds the public samples named in CASES, each in a folder of its own. Nothing else should run meanwhile.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A training, and what it is scored on beside its held-out labels.
+
+    Attributes:
+        folder: of the data.
+        arguments: of ``map`` (files relative to the folder), or the recipe that is trained.
+        also: recipe and settings of a second evaluation of the same network.
+        reseeded: settings that take the seed, too.
+    """
+
+    folder: str
+    arguments: tuple[str, ...]
+    also: tuple[str, ...] = ()
+    reseeded: tuple[str, ...] = ()
+
+
+CASES = {
+    "historical map, 17 polygons": Case(
+        "vector_labels/historical_map", ("map", "map_lowres.tif", "--labels", "train.gpkg", "--field", "Class")
+    ),
+    "SpaceNet Atlanta, 43 buildings": Case(
+        "vector_labels/spacenet_atlanta",
+        ("map", "sample_geotiff.tif", "--labels", "geotiff_labels.geojson",
+         "--background", "other", "--labelled-area", "scene"),
+    ),
+    "Sen1Floods11 chips": Case("sen1floods11_s1", ("sen1floods11.yaml",)),
+    "EnMAP Potsdam, 224 bands": Case("enmap_potsdam_hyperspectral", ("enmap-potsdam.yaml",)),
+    "Dubai, 1% of the pixels": Case(
+        "dubai_mbrsc", ("dubai-same-scenes.yaml",), ("dubai-by-tile.yaml", "data.resize=0.5"), ("data.simulate.seed",)
+    ),
+}  # fmt: skip
+
+
+def sparsecover(*arguments: object) -> None:
+    """Run a command in a fresh process; its messages are shown only where it fails."""
+    command = [sys.executable, "-m", "sparsecover", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}\n{done.stderr}")
+
+
+def settings(*values: str) -> list[str]:
+    """Each as ``--set VALUE``."""
+    return [part for value in values for part in ("--set", value)]
+
+
+def measure(case: Case, data: Path, out: Path, seed: int) -> tuple[float, list[dict[str, Any]]]:
+    """Seconds of the map or the training, and the metrics of each evaluation."""
+    folder, start = data / case.folder, time.monotonic()
+    if case.arguments[0] == "map":
+        files = [str(folder / a) if (folder / a).is_file() else a for a in case.arguments]
+        sparsecover(*files, "--seed", seed, "--out", out)
+        return time.monotonic() - start, [json.loads((out / "metrics.json").read_text())]
+    root, seeds = f"data.root={folder}", [f"{key}={seed}" for key in ("seed", *case.reseeded)]
+    recipe = RECIPES / case.arguments[0]
+    sparsecover("train", "--config", recipe, *settings(root, *seeds), "--out", out)
+    seconds = time.monotonic() - start
+    tests = [(recipe, seeds)] + ([(RECIPES / case.also[0], list(case.also[1:]))] if case.also else [])
+    scores = []
+    for number, (config, values) in enumerate(tests):
+        scored, model = out / f"evaluation{number}", out / "last.safetensors"
+        sparsecover("evaluate", "--config", config, *settings(root, *values), "--model", model, "--out", scored)
+        scores.append(json.loads((scored / "metrics.json").read_text()))
+    return seconds, scores
+
+
+def row(name: str, runs: list[tuple[float, list[dict[str, Any]]]]) -> str:
+    """A row of the table: mean and range over the seeds."""
+
+    def spread(values: list[float]) -> str:
+        few = f" ({min(values):.2f} to {max(values):.2f})" if len(values) > 1 else ""
+        return f"{statistics.mean(values):.3f}{few}"
+
+    scores = [spread([run[1][i]["miou"] for run in runs]) for i in range(len(runs[0][1]))]
+    forests = [run[1][0]["baseline"]["miou"] for run in runs if run[1][0].get("baseline")]
+    seconds = statistics.mean(run[0] for run in runs)
+    return f"| {name} | {'; '.join(scores)} | {spread(forests) if forests else ''} | {seconds:.0f} s |"
+
+
+def main() -> None:
+    """Print the table row by row."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", help="part of a case's name")
+    parser.add_argument("--out", type=Path, help="keep the results here")
+    given = parser.parse_args()
+    print(f"mIoU over the seeds {given.seeds}: mean (range)")
+    print("| data | network | forest on pixels | time |\n|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as temporary:
+        out = given.out or Path(temporary)
+        for name, case in CASES.items():
+            if given.only and given.only not in name:
+                continue
+            folders = [out / f"{Path(case.folder).name}-{seed}" for seed in given.seeds]
+            runs = [measure(case, given.data, f, seed) for f, seed in zip(folders, given.seeds, strict=True)]
+            print(row(name, runs), flush=True)
+
+
+if __name__ == "__main__":
+    main()
