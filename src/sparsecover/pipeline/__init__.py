@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from sparsecover.pipeline.predicting import predict_files as predict_files
     from sparsecover.pipeline.recipe import choose_recipe as choose_recipe
     from sparsecover.pipeline.scoring import score_checkpoint as score_checkpoint
-    from sparsecover.pipeline.training import find_rate as find_rate
     from sparsecover.pipeline.splitting import write_split as write_split
+    from sparsecover.pipeline.training import find_rate as find_rate
     from sparsecover.pipeline.training import train as train
 
 __all__, __getattr__, __dir__ = lazy_names(

@@ -45,7 +45,7 @@ def build_optimizer(
     if name == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=_MOMENTUM, nesterov=True)
     kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
-    fused = all(parameter.is_cuda for group in groups for parameter in group["params"])
+    fused = all(parameter.device.type in ("cpu", "cuda") for group in groups for parameter in group["params"])
     return kind(groups, lr=lr, fused=fused or None)
 
 

@@ -1,9 +1,8 @@
 """A sheet of validation samples: image, labels, prediction and error side by side, to be looked at."""
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +13,6 @@ from sparsecover import figures
 from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.patches import Pair, Patch, PatchPlan, PatchReader
 from sparsecover.patches.batch import Sample
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _ROWS = 4
 _TITLES = ("image", "labels", "prediction", "right and wrong")
@@ -59,7 +55,9 @@ class SampleSheet:
             (self.pairs[patch.pair][0].name, self._row(picture, self.read(patch), network))
             for patch, picture in zip(self.patches, self._pictures(), strict=True)
         ]
-        return _draw(rows, self.scheme)
+        legend = dict(zip(self.scheme.names, self.scheme.colors, strict=True))
+        legend |= {"right": _RIGHT_WRONG[0], "wrong": _RIGHT_WRONG[1]}
+        return figures.sheet(rows, _TITLES, legend, _SIDE_IN)
 
     def _pictures(self) -> list[figures.Picture]:
         """The windows as the eye sees them, stretched together so that they can be compared."""
@@ -91,30 +89,3 @@ class SampleSheet:
         network.train(training)
         classes: npt.NDArray[np.uint8] = logits.argmax(1)[0].to(torch.uint8).cpu().numpy()
         return classes
-
-
-def _draw(rows: Sequence[tuple[str, Sequence[figures.Picture]]], scheme: ClassScheme) -> bytes:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(len(_TITLES) * _SIDE_IN, len(rows) * _SIDE_IN + 0.6), layout="constrained")
-    axes = figure.subplots(len(rows), len(_TITLES), squeeze=False)
-    for line, (name, pictures) in zip(axes, rows, strict=True):
-        for axis, picture in zip(line, pictures, strict=True):
-            axis.imshow(picture, interpolation="nearest")
-            axis.set(xticks=[], yticks=[])
-        line[0].set_ylabel(name[:28], fontsize=7, parse_math=False)
-    for axis, title in zip(axes[0], _TITLES, strict=True):
-        axis.set_title(title, fontsize=9)
-    _legend(figure, scheme)
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=130)
-    return file.getvalue()
-
-
-def _legend(figure: "Figure", scheme: ClassScheme) -> None:
-    from matplotlib.patches import Patch as Swatch
-
-    colors = [*scheme.colors, *_RIGHT_WRONG]
-    names = [*scheme.names, "right", "wrong"]
-    swatches = [Swatch(color=(r / 255, g / 255, b / 255), label=n) for (r, g, b), n in zip(colors, names, strict=True)]
-    figure.legend(handles=swatches, loc="outside lower center", ncols=6, fontsize=7, frameon=False)
