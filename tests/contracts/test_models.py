@@ -14,8 +14,8 @@ from sparsecover.models import (
     SegmentationNetwork,
     create_model,
     encoder_parameters,
-    fold_batchnorm,
     list_models,
+    prepare_for_cpu,
 )
 
 K = 5
@@ -143,9 +143,9 @@ def test_torch_export(name: str, options: dict[str, object]) -> None:
 
 
 @every_network
-def test_folded_batchnorm_gives_the_same_logits(name: str, options: dict[str, object]) -> None:
+def test_a_network_prepared_for_inference_gives_the_same_logits(name: str, options: dict[str, object]) -> None:
     network = network_of(name, options)
-    folded = fold_batchnorm(network)
+    folded = prepare_for_cpu(network)
     count = sum(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
     left = sum(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
     assert left == 0

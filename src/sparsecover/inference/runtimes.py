@@ -37,7 +37,7 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 class TorchRuntime:
-    """A network in eval mode with its softmax: BatchNorm folded on a CPU, channels_last memory order.
+    """A network in eval mode with its softmax: BatchNorm folded and fewer multiplications on a CPU, channels_last.
 
     Args:
         network: normalised [N, C, h, w] to logits [N, K, h, w]; it is copied, not changed.
@@ -46,9 +46,9 @@ class TorchRuntime:
     """
 
     def __init__(self, network: nn.Module, device: torch.device, compiled: bool = False) -> None:
-        from sparsecover.models.fusing import fold_batchnorm
+        from sparsecover.models import prepare_for_cpu
 
-        prepared = fold_batchnorm(network) if device.type == "cpu" else copy.deepcopy(network).eval()
+        prepared = prepare_for_cpu(network) if device.type == "cpu" else copy.deepcopy(network).eval()
         prepared = prepared.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._forward: Callable[[Tensor], Tensor] = torch.compile(prepared) if compiled else prepared
 

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from sparsecover.models.freezing import EncoderFreezer as EncoderFreezer
     from sparsecover.models.freezing import encoder_parameters as encoder_parameters
     from sparsecover.models.fusing import fold_batchnorm as fold_batchnorm
+    from sparsecover.models.fusing import prepare_for_cpu as prepare_for_cpu
     from sparsecover.models.network import AnySize as AnySize
     from sparsecover.models.network import SegmentationNetwork as SegmentationNetwork
     from sparsecover.models.registry import create_model as create_model
@@ -24,6 +25,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "EncoderFreezer": "freezing",
         "encoder_parameters": "freezing",
         "fold_batchnorm": "fusing",
+        "prepare_for_cpu": "fusing",
         "AnySize": "network",
         "SegmentationNetwork": "network",
         "create_model": "registry",
