@@ -1,6 +1,7 @@
 """Networks and losses as configurations name them: trained for a few steps and used for a map, by the command line."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from rasterio.crs import CRS
 from safetensors.torch import load_file, save_file
 
 from sparsecover.cli import run
+from sparsecover.config import Config
 from sparsecover.grid import Grid
-from sparsecover.models import create_model
+from sparsecover.losses import create_loss, list_losses
+from sparsecover.models import create_model, list_models
 from sparsecover.raster import MapWriter
 
 from .conftest import Command, assert_users_mistake
@@ -135,3 +138,17 @@ def test_the_table_of_models_has_whole_names_and_figures(cli: Command) -> None:
     assert {"unet-strided-transpose", "random-forest-features", "torchvision-deeplabv3"} <= rows.keys()
     bands = 10 * 9 * 64  # the filters of ten more bands than three
     assert f"{31_037_893 + bands - 3 * 65:,}" in rows["unet"]
+
+
+def test_the_page_on_networks_and_losses_is_true() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "models-and-losses.md").read_text(encoding="utf-8")
+    for name in (*list_models(), *list_losses()):
+        assert f"`{name}`" in page or name.endswith("-for-the-test") or name.endswith("-for-this-test"), name
+    examples = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    assert examples
+    for example in examples:
+        made = Config.from_dict(yaml.safe_load(example))
+        create_model(made.model.name, 4, 3, **made.model.options)
+        create_loss(made.loss.name, **made.loss.options)
+    for code in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+        exec(code, {})

@@ -52,7 +52,7 @@ def create_loss(
     """Make a loss by name.
 
     Peak memory of forward and backward beyond the logits, in multiples of their size in fp32 and with their gradient
-    (``benchmarks/losses.py``): ce 3.3, dice, tversky and focal 4.4, dice_ce 5.4, focal_dice 5.8, combo 7.1; torch's own
+    (``benchmarks/losses.py``): ce 3.3, dice, tversky and focal 4.4, dice_ce 5.4, focal_dice 6.1, combo 7.3; torch's own
     cross-entropy 3.0.
 
     Args:
