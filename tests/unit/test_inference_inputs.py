@@ -170,13 +170,15 @@ def test_an_unreadable_block_is_named(tmp_path, broken_scene):
     assert [path.name for path in tmp_path.iterdir()] == ["broken.tif"]
 
 
-def test_an_unreadable_block_can_be_taken_as_nodata(tmp_path, broken_scene):
+def test_an_unreadable_block_can_be_taken_as_nodata(tmp_path, broken_scene, caplog):
     model = checkpoint(patch=96)
     product = predict(open_scene(broken_scene), model, tmp_path / "m.tif", on_read_error="nodata")
     unread = read(product.map)[0] == 255
     expected = np.zeros((384, 384), bool)
     expected[128:256, 128:256] = True
     assert np.array_equal(unread, expected)
+    (told,) = caplog.messages  # though several windows hold the block
+    assert re.search(r"as nodata.*rows \d+ to \d+, columns \d+ to \d+ of .*broken\.tif", told)
 
 
 def test_a_normaliser_without_a_known_range_raises_no_doubt():

@@ -149,6 +149,8 @@ def show_statistics(title: str, statistics: Mapping[str, Any]) -> None:
         share = "-" if row["share"] is None else f"{row['share']:.1%}"  # a map without data has no shares
         table.add_row(Text(str(row["name"])), f"{row['pixels']:,}", *area, share)
     out.print(table)
+    if statistics.get("mean_confidence") is not None:
+        out.print(f"Mean confidence {statistics['mean_confidence']:.2f}.")
 
 
 def show_demo_result(result: "DemoResult") -> None:

@@ -7,6 +7,7 @@ OPTIONAL_PARTS = {
     "segmentation_models_pytorch": ("smp", "encoders and decoders of segmentation-models-pytorch"),
     "torchvision": ("torchvision", "torchvision's DeepLabV3"),
     "onnxruntime": ("onnx", "export and ONNX Runtime"),
+    "distributed": ("dask", "prediction on several processes or machines"),
     "tensorboard": ("tensorboard", "TensorBoard logs"),
 }
 FORMATS = ("GTiff", "COG", "VRT", "JP2OpenJPEG", "PNG", "JPEG")

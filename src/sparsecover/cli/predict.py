@@ -20,6 +20,7 @@ from sparsecover.cli import options
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="NAME.tif, or a folder for several scenes.")
 @click.option("--stack", is_flag=True, help="The SCENEs are bands of one scene on one grid.")
+@click.option("--bands", help="Band numbers from 1, e.g. 3,2,1; default: by name where named, else all.")
 @click.option("--confidence/--no-confidence", default=True, show_default=True, help="Largest probability, 0 to 100.")
 @click.option("--probabilities", is_flag=True, help="One band for each class, 0 to 100.")
 @click.option("--entropy", is_flag=True, help="Uncertainty, 0 to 100.")
@@ -46,7 +47,13 @@ from sparsecover.cli import options
 )
 @click.option("--tta", is_flag=True, help="Average over the eight flips and turns: slower, steadier.")
 @click.option("--native", is_flag=True, help="Keep the scene's resolution where it differs from the training's.")
-@click.option("--runtime", type=click.Choice(["auto", "torch", "onnx"]), default="torch", show_default=True)
+@click.option(
+    "--runtime",
+    type=click.Choice(["auto", "torch", "onnx"]),
+    default="auto",
+    show_default=True,
+    help="What computes; auto takes what a short measurement finds quicker.",
+)
 @click.option("--compile", "compiled", is_flag=True, help="Compile the network: pays on long jobs.")
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Windows computed together.")
 @click.option(
@@ -70,17 +77,19 @@ from sparsecover.cli import options
 @options.device
 @options.resume
 @options.overwrite
-def command(scenes: tuple[str, ...], models: tuple[Path, ...], out: Path, stack: bool, as_float: bool,
-            area: str | None, **given: Any) -> None:  # fmt: skip
+def command(scenes: tuple[str, ...], models: tuple[Path, ...], out: Path, stack: bool, bands: str | None,
+            as_float: bool, area: str | None, **given: Any) -> None:  # fmt: skip
     """Map SCENEs of any size with a trained network.
 
-    Writes NAME.tif (classes with colours and names), NAME_confidence.tif, and what else is asked for; with several
-    scenes --out is a folder and the files are STEM_map.tif, STEM_confidence.tif and so on.
+    SCENEs are files, folders, patterns and addresses as GDAL takes them. Writes NAME.tif (classes with colours and
+    names), NAME_confidence.tif, and what else is asked for; with several scenes --out is a folder and the files are
+    STEM_map.tif, STEM_confidence.tif and so on.
 
     \b
     Examples:
       sparsecover predict scene.tif --model result/model.safetensors --out map.tif
       sparsecover predict tiles/*.tif --model result/model.safetensors --out maps --tta
+      sparsecover predict scene.tif --model result/model.safetensors --out map.tif --resume
     """
     from sparsecover.cli.console import ConsoleReporter, show_statistics
     from sparsecover.pipeline import predict_files
@@ -89,9 +98,14 @@ def command(scenes: tuple[str, ...], models: tuple[Path, ...], out: Path, stack:
     for name in ("confidence", "probabilities", "entropy"):
         given[name] = given[name] and encoding
     with ConsoleReporter() as reporter:
-        batch = predict_files(scenes, models, out, stack=stack, area=_area(area), reporter=reporter, **given)
+        batch = predict_files(
+            scenes, models, out, stack=stack, bands=options.parse_codes(bands) or None, area=_area(area),
+            reporter=reporter, **given,
+        )  # fmt: skip
     for product in batch.products:
         show_statistics(str(product.map), product.statistics)
+        for note in product.notes:
+            click.echo(f"Note: {note}")
     for path, problem in batch.failures.items():
         click.echo(f"Error: {path}: {problem}", err=True)
     if batch.failures:

@@ -19,7 +19,7 @@ from sparsecover.inference.layout import Layout
 from sparsecover.inference.matching import at_training_resolution, check_scale, match_bands
 from sparsecover.inference.networks import Member, Networks, load_networks
 from sparsecover.inference.predictor import Predictor
-from sparsecover.inference.reading import read_despite_errors, read_mirrored
+from sparsecover.inference.reading import ForgivingReader, read_mirrored
 from sparsecover.inference.regridding import on_own_grid
 from sparsecover.inference.runtimes import pick_device, quicker_runtime
 from sparsecover.inference.settings import Settings
@@ -135,12 +135,12 @@ class Engine:
             for member in job.networks
         ]
         self.predictor = Predictor(members, job.num_classes, self.device, job.settings.tta)
+        self._read = ForgivingReader() if settings.on_read_error == "nodata" else read_mirrored
         self._area = None if job.settings.area is None else Area.open(job.scene.grid, job.settings.area)
 
     def blended(self, region: Window) -> Iterator[Blended]:
         """Probabilities of a region of the scene on its own grid, in blocks by rows from top to bottom."""
         job = self.job
-        forgiving = job.settings.on_read_error == "nodata"
         blend: Callable[[Window], Iterator[Blended]] = partial(
             blend_region,
             job.working,
@@ -148,7 +148,7 @@ class Engine:
             job.layout,
             batch_size=job.settings.batch_size or 1,
             wanted=None if self._area is None else dataclasses.replace(self._area, grid=job.working.grid).touches,
-            read=read_despite_errors if forgiving else read_mirrored,
+            read=self._read,
         )
         strips = blend(region) if job.working is job.scene else on_own_grid(job.scene, job.working, region, blend)
         for strip in strips:

@@ -1,6 +1,7 @@
 """Windows of a scene for the network, mirrored at the scene's borders."""
 
 import contextlib
+import logging
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from sparsecover.errors import SceneError
 from sparsecover.grid import Window, tiles
 from sparsecover.raster import Scene
 
+_log = logging.getLogger(__name__)
 _TILE = 64  # divides the block sizes that files have
 Read = tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]
 
@@ -44,23 +46,39 @@ def _mirror(
     return values[:, rows, cols], valid[rows, cols]
 
 
-def read_despite_errors(scene: Scene, window: Window) -> Read:
-    """As ``read_mirrored``, with what cannot be read taken as nodata.
+class ForgivingReader:
+    """As ``read_mirrored``, with what cannot be read taken as nodata. The first such place is logged with its reason.
 
     The window is read again in small tiles that lie on a fixed lattice of the scene, so a pixel is given up in every
     window or in none.
     """
-    try:
-        return read_mirrored(scene, window)
-    except SceneError:
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def __call__(self, scene: Scene, window: Window) -> Read:
+        """Values [C, h, w] as stored and valid [h, w] of a window."""
+        try:
+            return read_mirrored(scene, window)
+        except SceneError as error:
+            self._tell(error)
         inside = window.intersect(scene.grid.window)
-        values = np.zeros((len(scene.bands), inside.height, inside.width), scene.dtype)
-        valid = np.zeros((inside.height, inside.width), np.bool_)
-    first_row, first_col = inside.row // _TILE * _TILE, inside.col // _TILE * _TILE
-    lattice = Window(first_row, first_col, inside.row_stop - first_row, inside.col_stop - first_col)
+        return _mirror(scene, window, inside, *_read_what_can_be(scene, inside))
+
+    def _tell(self, error: SceneError) -> None:
+        if not self._told:
+            _log.warning("Taken as nodata, as are further places that cannot be read: %s", error)
+        self._told = True
+
+
+def _read_what_can_be(scene: Scene, window: Window) -> Read:
+    values = np.zeros((len(scene.bands), window.height, window.width), scene.dtype)
+    valid = np.zeros((window.height, window.width), np.bool_)
+    first_row, first_col = window.row // _TILE * _TILE, window.col // _TILE * _TILE
+    lattice = Window(first_row, first_col, window.row_stop - first_row, window.col_stop - first_col)
     for tile in tiles(lattice, _TILE, _TILE):
-        part = tile.intersect(inside)
+        part = tile.intersect(window)
         with contextlib.suppress(SceneError):
-            rows, cols = part.relative_to(inside).slices
+            rows, cols = part.relative_to(window).slices
             values[:, rows, cols], valid[rows, cols] = scene.read(part)
-    return _mirror(scene, window, inside, values, valid)
+    return values, valid

@@ -37,7 +37,7 @@ class Run:
         self._job, self._scheme, self._paths = job, scheme, paths
         self._grid = job.scene.grid
         self._products = Products(scheme, job.settings.encodings, job.settings.threshold)
-        self._meter = Meter(job.scene.name, self._grid.window.size, reporter)
+        self._meter = Meter(job.scene.name, self._grid.window.size, reporter, job.notes)
         self._tally = Tally(scheme, self._grid)
         self._cluster: Cluster | None = None
 

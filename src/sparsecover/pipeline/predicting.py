@@ -1,7 +1,9 @@
 """Prediction of files: which scenes, where their maps go, and what happens when one of many fails."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from sparsecover.inference import MapProduct, Progress, predict, predict_many
 from sparsecover.pipeline.files import unique_names
 from sparsecover.progress import Reporter, Silent
 from sparsecover.raster import open_scene
+from sparsecover.raster.gdal import is_local
 
 SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".png", ".jpg", ".jpeg")
 
@@ -29,15 +32,18 @@ def predict_files(
     out: str | Path,
     *,
     stack: bool = False,
+    bands: Sequence[int] | None = None,
     reporter: Reporter | None = None,
     **options: Any,
 ) -> PredictedBatch:
     """Map raster files; a file that fails does not keep the others from being mapped.
 
     Args:
-        scenes: files, folders (their rasters) or patterns with ``*``; with ``stack`` the bands of one scene.
+        scenes: files, folders (their rasters), patterns with ``*``, or addresses as GDAL takes them; with ``stack``
+            the bands of one scene.
         models: checkpoints; several are averaged.
         out: NAME.tif for one scene, else a folder.
+        bands: numbers from 1 of the bands to take from each scene; default: by name where named, else all.
         options: of ``predict``.
 
     Raises:
@@ -46,14 +52,15 @@ def predict_files(
     listener = listen_to_prediction(reporter or Silent())
     networks = list(models) if len(models) > 1 else models[0]
     if stack:
-        scene = open_scene([str(scene) for scene in scenes])
+        scene = open_scene(expand(scenes), bands=bands)
         return PredictedBatch([predict(scene, networks, out, reporter=listener, **options)])
     paths = expand(scenes)
     if len(paths) == 1 and Path(out).suffix.lower() in (".tif", ".tiff"):
-        return PredictedBatch([predict(open_scene(paths[0]), networks, out, reporter=listener, **options)])
+        return PredictedBatch([predict(open_scene(paths[0], bands=bands), networks, out, reporter=listener, **options)])
     batch = PredictedBatch()
     targets = [
-        (partial(open_scene, path), target) for path, target in zip(paths, _targets(paths, Path(out)), strict=True)
+        (partial(open_scene, path, bands=bands), target)
+        for path, target in zip(paths, _targets(paths, Path(out)), strict=True)
     ]
     for path, made in zip(paths, predict_many(targets, networks, reporter=listener, **options), strict=True):
         if isinstance(made, SparseCoverError):
@@ -64,16 +71,26 @@ def predict_files(
 
 
 def listen_to_prediction(reporter: Reporter) -> Callable[[Progress], None]:
-    """Pass a prediction's progress on; a new scene is a new stage."""
+    """Pass a prediction's progress on; a new scene is a new stage, and begins with what to know of it."""
     current: list[str] = []
 
     def listen(progress: Progress) -> None:
         if current != [progress.scene]:
             current[:] = [progress.scene]
             reporter.stage(f"Mapping {progress.scene}")
-        reporter.progress(progress.done_px / 1e6, progress.total_px / 1e6, mpix_per_s=progress.mpix_per_s)
+            for note in progress.notes:
+                reporter.note(note)
+        reporter.progress(
+            progress.done_px / 1e6, progress.total_px / 1e6, mpix_per_s=progress.mpix_per_s,
+            left=_duration(progress.seconds_left),
+        )  # fmt: skip
 
     return listen
+
+
+def _duration(seconds: float) -> str:
+    """h:mm:ss; unknown as long as there is no speed."""
+    return str(timedelta(seconds=round(seconds))) if math.isfinite(seconds) else "?"
 
 
 def expand(scenes: Sequence[str | Path]) -> list[str]:
@@ -87,7 +104,7 @@ def expand(scenes: Sequence[str | Path]) -> list[str]:
         found = [scene]
         if Path(scene).is_dir():
             found = sorted(str(file) for file in Path(scene).iterdir() if file.suffix.lower() in SUFFIXES)
-        elif any(sign in scene for sign in "*?[") and not Path(scene).exists():
+        elif is_local(scene) and any(sign in scene for sign in "*?[") and not Path(scene).exists():
             base = Path(scene).anchor or "."
             found = sorted(str(file) for file in Path(base).glob(str(Path(scene).relative_to(Path(scene).anchor))))
         if not found:
