@@ -45,7 +45,8 @@ def _georeference(scene: Scene) -> list[Finding]:
         Finding(
             "note",
             f"{scene.name} has no coordinate system; the map will have none either and areas stay in pixels.",
-            "Give a georeferenced file if the map is to lie on others.",
+            "Give a georeferenced file if the map is to lie on others: gdalwarp places one with ground control points, "
+            "gdal_edit -a_srs names the coordinate system of one with a transform alone.",
         )
     ]
 

@@ -153,6 +153,13 @@ def test_check_tells_good_from_bad_by_its_exit_code(small: SmallScene, config: P
     assert "byte-identical" in twins.stdout  # the two scenes of the configuration are copies
 
 
+def test_a_check_that_cannot_read_shows_the_error_alone(small: SmallScene, cli: Command, tmp_path: Path) -> None:
+    (tmp_path / "empty.tif").touch()
+    result = cli("check", tmp_path / "empty.tif", "--labels", small.labels, "--field", "class")
+    assert result.returncode == 2
+    assert result.stdout.startswith("error")
+
+
 def test_labels_burn_simulate_and_info(small: SmallScene, cli: Command, tmp_path: Path) -> None:
     burnt, partial = tmp_path / "burnt.tif", tmp_path / "partial.tif"
     result = cli("labels", "burn", small.scene, "--labels", small.labels, "--field", "class", "--out", burnt)

@@ -92,7 +92,8 @@ def show_check(result: "CheckResult") -> None:
     for row in result.table:
         features = [str(row["features"])] if "features" in row else []
         table.add_row(str(row["code"]), str(row["name"]), *features, f"{row['pixels']:,}")
-    out.print(table)
+    if result.table:
+        out.print(table)
     show_findings(result.findings)
     for note in result.notes:
         out.print(_MARKS["note"], Text(note))
@@ -130,6 +131,8 @@ def show_map_result(result: "MapResult") -> None:
         out.print("The held-out labels lie close to the training labels: the figures are optimistic.")
     if result.baseline is not None:
         out.print(f"Random forest on pixels, same labels: {_headline(result.baseline)}")
+    if result.alarm:
+        out.print(_MARKS["warning"], Text(result.alarm))
     for product in result.products:
         show_statistics(product.map.name, product.statistics)
     timings = ", ".join(f"{what} {seconds:.0f} s" for what, seconds in result.seconds.items())

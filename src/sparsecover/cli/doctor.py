@@ -18,11 +18,12 @@ def command() -> None:
     """Show versions, devices, formats and optional parts, and what to install for what is missing."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for what, state, advice in _findings():
         mark = "[green]ok[/]" if not advice else "[yellow]--[/]"
-        table.add_row(mark, what, state, advice)
+        table.add_row(mark, Text(what), Text(state), Text(advice))
     Console().print(table)
 
 

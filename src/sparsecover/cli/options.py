@@ -39,7 +39,8 @@ def combine(*options: Decorator) -> Decorator:
 
 
 label_options = combine(
-    click.option("--field", help="Attribute of vector labels that holds the class."),
+    click.option("--field", help="Attribute of vector labels that holds the class. "
+        "Without it a file without attributes is one class, named after the file."),
     click.option("--unlabelled", help="Codes of a label raster that mean 'not labelled', e.g. 0 or 0,9."),
     click.option("--classes", type=click.Path(path_type=Path), help="Codes, names, colours: .csv or QGIS .qml."),
     click.option("--background", metavar="NAME", help="Class of everything inside --labelled-area that has no label."),

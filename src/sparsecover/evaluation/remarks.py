@@ -7,6 +7,7 @@ from sparsecover.evaluation.assessment import Assessment
 FEW_PIXELS = 100
 """Below this many pixels a share says little."""
 
+_LEAST_FOR_MIXUPS = 30  # a class that is mostly missed should be named even where its labels are few
 _MIXED_SHARE = 0.1
 _MOST_MIXUPS = 3
 
@@ -29,7 +30,7 @@ def _thin(assessment: Assessment) -> list[str]:
 def _mixups(assessment: Assessment) -> list[str]:
     """The most frequent confusions by share of the true class, among classes with enough pixels for a share."""
     names, pixels = _names(assessment), assessment.confusion.sum(1, keepdims=True)
-    shares = np.where(pixels >= FEW_PIXELS, assessment.confusion / np.maximum(pixels, 1), 0)
+    shares = np.where(pixels >= _LEAST_FOR_MIXUPS, assessment.confusion / np.maximum(pixels, 1), 0)
     np.fill_diagonal(shares, 0)
     largest = np.argsort(shares, axis=None)[::-1][:_MOST_MIXUPS]
     cells = [np.unravel_index(i, shares.shape) for i in largest]
@@ -47,8 +48,8 @@ def _confidence(assessment: Assessment) -> list[str]:
     else:
         verdict = "so it is too sure of itself" if stated > right else "so it is too modest"
     return [
-        f"The map states a confidence of {stated:.0%} on average and is right in {right:.0%}, {verdict} "
-        f"(expected calibration error {calibration.error:.3f})."
+        f"On these labels the map states a confidence of {stated:.1%} on average and is right in {right:.1%}, "
+        f"{verdict} (expected calibration error {calibration.error:.3f})."
     ]
 
 

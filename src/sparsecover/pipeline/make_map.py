@@ -61,6 +61,16 @@ class MapResult:
     training: tuple[Pair, ...]
     seconds: dict[str, float]
 
+    @property
+    def alarm(self) -> str | None:
+        """What to say where the map is not worth its time: the pixel-wise forest scores better on the same labels."""
+        if self.baseline is None or not self.baseline.miou > self.assessment.miou:
+            return None
+        return (
+            f"A random forest on single pixels scores better on the same held-out labels (mIoU {self.baseline.miou:.3f}"
+            f" against {self.assessment.miou:.3f}). Train longer, label more places, or compare with --quick."
+        )
+
 
 def make_map(
     scenes: Sequence[str | Path] | str | Path,

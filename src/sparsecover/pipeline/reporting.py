@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sparsecover.pipeline.make_map import MapResult
 
 _MOST_VIEWS = 8
+_CONFIDENCE_DROP = 0.1  # less than the labels' own by this much is worth a word
 
 
 def map_report(result: "MapResult", split: Split, views: list[SceneView]) -> str:
@@ -49,8 +50,8 @@ def map_report(result: "MapResult", split: Split, views: list[SceneView]) -> str
             comparisons=[Comparison(f"{model} (the map)", "held-out labels", result.assessment), *others]
             if others
             else [],
-            warnings=[str(f) for f in result.findings if f.severity == "warning"],
-            notes=[*result.notes, *(str(f) for f in result.findings if f.severity == "note")],
+            warnings=[*([result.alarm] if result.alarm else []), *_of(result, "warning")],
+            notes=[*_confidence_elsewhere(result), *result.notes, *_of(result, "note")],
             reasons=result.reasons,
             seconds=result.seconds,
             config_yaml=result.config.to_yaml(),
@@ -59,6 +60,23 @@ def map_report(result: "MapResult", split: Split, views: list[SceneView]) -> str
             created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         )
     )
+
+
+def _of(result: "MapResult", severity: str) -> list[str]:
+    return [str(finding) for finding in result.findings if finding.severity == severity]
+
+
+def _confidence_elsewhere(result: "MapResult") -> list[str]:
+    """What to say where the map is much less sure of itself than on the labels, which then lie on easy ground."""
+    calibration = result.assessment.calibration
+    stated = [p.statistics.get("mean_confidence") for p in result.products]
+    known = [float(value) for value in stated if value is not None]
+    if calibration is None or not known or calibration.mean_confidence - np.mean(known) < _CONFIDENCE_DROP:
+        return []
+    return [
+        f"Over the whole map the confidence is {np.mean(known):.0%} on average, against "
+        f"{calibration.mean_confidence:.0%} on the held-out labels: these lie on easier ground than most of the scene."
+    ]
 
 
 def _measured_on(result: "MapResult", split: Split) -> str:
