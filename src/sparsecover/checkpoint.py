@@ -83,6 +83,11 @@ class Checkpoint:
     versions: Mapping[str, str] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def classes(self) -> ClassScheme:
+        """The classes by index, the same as ``scheme``."""
+        return self.scheme
+
     def model(self) -> nn.Module:
         """The network in eval mode: normalised [N, C, H, W] float32 to logits [N, K, H, W].
 

@@ -8,6 +8,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import yaml
 from shapely.geometry import box
 
 from .conftest import QUICK, Command, SmallScene, assert_users_mistake
@@ -113,6 +114,28 @@ def test_a_background_is_made_only_where_the_area_was_labelled(small: SmallScene
     metrics = json.loads((out / "metrics.json").read_text())
     assert {c["name"] for c in metrics["classes"]} == {"ponds", "other"}
     assert sum(metrics["labelled_pixels"].values()) <= 105 * 70  # pixels of the area
+
+
+def test_several_scenes_get_a_folder_each_and_are_kept(small: SmallScene, cli: Command, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.tif").write_bytes(small.scene.read_bytes())
+    arguments = ("map", tmp_path / "a.tif", tmp_path / "b.tif", "--labels", small.labels, "--field", "class", "--quick")
+    result = cli(*arguments, "--out", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    maps = [tmp_path / "out" / name / "map.tif" for name in ("a", "b")]
+    assert maps[0].read_bytes() == maps[1].read_bytes()
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert list(metrics["maps"]) == ["a/map.tif", "b/map.tif"]
+    (tmp_path / "out" / "report.html").unlink()  # as if stopped at the very end
+    again = cli(*arguments, "--out", tmp_path / "out")
+    assert_users_mistake(again, "map.tif", "--overwrite")
+    assert "Training" not in again.stderr
+
+
+def test_the_configuration_beside_a_map_is_the_resolved_one(mapped: Path) -> None:
+    config = yaml.safe_load((mapped / "config.yaml").read_text())
+    assert config["patches"]["sampling"] != "auto"
+    assert config["train"]["precision"] in ("fp32", "bf16")
 
 
 MISTAKES = {

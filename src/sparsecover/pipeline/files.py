@@ -2,8 +2,8 @@
 
 import os
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 
 from sparsecover.errors import OutputError
@@ -51,14 +51,15 @@ def write_file(path: Path, content: str | bytes) -> None:
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """The names, numbered where they repeat.
+    """The names, numbered where they repeat; names that differ in case alone are one file on some systems.
 
-    >>> unique_names(["a", "b", "a"])
-    ['a', 'b', 'a_2']
+    >>> unique_names(["a", "b", "A", "a_2"])
+    ['a', 'b', 'A_2', 'a_2_2']
     """
-    seen: Counter[str] = Counter()
-    unique = []
+    unique: list[str] = []
+    taken: set[str] = set()
     for name in names:
-        seen[name] += 1
-        unique.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+        free = next(n for n in chain([name], (f"{name}_{i}" for i in count(2))) if n.casefold() not in taken)
+        taken.add(free.casefold())
+        unique.append(free)
     return unique

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import yaml
+
 from sparsecover.checkpoint import Checkpoint, save_checkpoint
 from sparsecover.checks import Finding, check_labels, check_scene
 from sparsecover.classes import ClassScheme
@@ -141,7 +143,9 @@ def make_map(
         inputs.counts, gpu=resolve_device(device) != "cpu", model=model, quick=quick, minutes=minutes, seed=seed,
         settings=settings,
     )  # fmt: skip
-    job = _Job(prepare_folder(Path(out), "map.tif", resume, overwrite), inputs, config, device, resume, reporter)
+    job = _Job(prepare_folder(Path(out), "report.html", resume, overwrite), inputs, config, device, resume, reporter)
+    for folder in job.folders():
+        prepare_folder(folder, "map.tif", resume, overwrite)
     for text in (*inputs.notes, *split.notes, *(str(f) for f in findings if f.severity == "warning")):
         reporter.note(text)
     clock.lap("reading")
@@ -236,10 +240,7 @@ class _Job:
         """The folder of each scene's map: the job's own for one scene, else one by name; equal names are numbered."""
         if len(self.inputs.scenes) == 1:
             return [self.out]
-        folders = [self.out / name for name in unique_names([scene.name for scene in self.inputs.scenes])]
-        for folder in folders:
-            folder.mkdir(exist_ok=True)
-        return folders
+        return [self.out / name for name in unique_names([scene.name for scene in self.inputs.scenes])]
 
 
 def fit_baseline(pairs: Sequence[Pair], scheme: ClassScheme, config: Config, folder: Path) -> Checkpoint:
@@ -254,13 +255,13 @@ def _write(result: MapResult, split: Split) -> None:
     metrics = assessment.as_dict() | {
         "optimistic": split.optimistic,
         "baseline": None if result.baseline is None else {"model": BASELINE, **result.baseline.as_dict()},
-        "maps": {str(product.map.relative_to(out)): product.statistics for product in result.products},
+        "maps": {product.map.relative_to(out).as_posix(): product.statistics for product in result.products},
         "seconds": result.seconds,
     }
     save_checkpoint(out / "model.safetensors", replace(result.checkpoint, metrics=metrics))
     views = map_views(result, split)
     write_file(out / "metrics.json", json.dumps(metrics, indent=2))
-    write_file(out / "config.yaml", result.config.to_yaml())
+    write_file(out / "config.yaml", yaml.safe_dump(dict(result.checkpoint.config), sort_keys=False))
     write_file(out / "overview.png", views[0].overview(result.checkpoint.scheme))
     write_file(out / "report.html", map_report(result, split, views))
 

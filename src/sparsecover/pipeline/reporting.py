@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import yaml
 
 from sparsecover.evaluation import Comparison, ReportContent, SceneView, render_report, scene_view
 from sparsecover.inference import MapProduct
@@ -54,7 +55,7 @@ def map_report(result: "MapResult", split: Split, views: list[SceneView]) -> str
             notes=[*_confidence_elsewhere(result), *result.notes, *_of(result, "note")],
             reasons=result.reasons,
             seconds=result.seconds,
-            config_yaml=result.config.to_yaml(),
+            config_yaml=yaml.safe_dump(dict(result.checkpoint.config), sort_keys=False),
             versions=result.checkpoint.versions,
             command=_command(),
             created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
