@@ -183,3 +183,10 @@ def test_an_unreadable_block_can_be_taken_as_nodata(tmp_path, broken_scene, capl
 
 def test_a_normaliser_without_a_known_range_raises_no_doubt():
     assert check_scale(scene(), Normalizer("none", (0.0, 0.0), (1.0, 1.0))) == []
+
+
+def test_numbered_bands_keep_the_order_that_was_asked_for():
+    image = scene(names=("band_1", "band_2", "band_3"))
+    swapped = image.select([3, 1])
+    assert match_bands(image, ("band_1", "band_3"))[0].bands == image.select([1, 3]).bands
+    assert match_bands(swapped, ("band_1", "band_3")) == (swapped, [])

@@ -186,6 +186,22 @@ def test_exact_halves_are_rounded_alike_everywhere(tmp_path):
     assert np.unique(read(product.map)).tolist() == [0]
 
 
+@pytest.mark.parametrize("blend", ["gaussian", "hann", "interior"])
+@pytest.mark.parametrize("overlap", [0, 0.25, 0.8])
+def test_a_constant_network_maps_one_value_everywhere(tmp_path, blend, overlap):
+    model, logits = checkpoint(), torch.tensor([0.3, -1.2, 2.0])
+    model.state["layers.3.weight"].zero_()
+    model.state["layers.3.bias"].copy_(logits)
+    product = predict(scene(), model, tmp_path / "m.tif", blend=blend, overlap=overlap, probabilities=True)
+    valid = scene().read()[1]
+    percent = torch.softmax(logits, 0).mul(100).round().to(torch.uint8)
+    assert (read(product.map)[0][valid] == 7).all()
+    assert (read(product.confidence)[0][valid] == percent[2].item()).all()
+    assert (read(product.probabilities)[:, valid] == percent[:, None].numpy()).all()
+    for path in (product.map, product.confidence, product.probabilities):
+        assert (read(path)[:, ~valid] == 255).all()
+
+
 def test_threshold_chooses_the_positive_class(tmp_path):
     image, model = scene(), checkpoint(codes=(0, 1))
     reference, valid = whole(predict_strips(image, model), (75, 90))
@@ -354,7 +370,7 @@ def test_real_scene(tmp_path, real_data):
 
 @pytest.mark.long
 def test_a_scene_of_forty_thousand_pixels_a_side(tmp_path):
-    """Sparse on disk, 1.6 gigapixels: the map needs neither its memory nor BigTIFF to be asked for."""
+    """Sparse on disk, 1.6 gigapixels: neither its memory is needed nor that BigTIFF is asked for."""
     import resource
 
     side, place = 40_000, Window(31_000, 17_500, 700, 900)
@@ -368,7 +384,7 @@ def test_a_scene_of_forty_thousand_pixels_a_side(tmp_path):
     from sparsecover.raster import open_scene
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    product = predict(open_scene(path), pixel_checkpoint(patch_size_px=512), tmp_path / "m.tif")
+    product = predict(open_scene(path), pixel_checkpoint(patch_size_px=512), tmp_path / "m.tif", entropy="float32")
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 1000  # MB; an array of it has 1526
     assert [row["pixels"] for row in product.statistics["classes"]] == [700 * 300] * 3
     with rasterio.open(product.map) as dataset:
@@ -378,3 +394,5 @@ def test_a_scene_of_forty_thousand_pixels_a_side(tmp_path):
     assert np.array_equal(around[5:-5, 5:-5], np.array([1, 2, 7])[classes[0]])
     assert (around[:5] == 255).all()
     assert (around[:, -5:] == 255).all()
+    with product.entropy.open("rb") as file:  # 6.4 GB before compression
+        assert file.read(4) == b"II+\0"

@@ -92,7 +92,8 @@ def run(arguments: list[str]) -> int:
         click.echo(f"Error: {error}", err=True)
         return 2
     except (KeyboardInterrupt, click.Abort) as stop:
-        click.echo(f"Stopped. {stop}".rstrip(), err=True)
+        # click turns an interrupt into an Abort that says nothing; how to go on is in what caused it.
+        click.echo(f"Stopped. {stop.__cause__ or stop}".rstrip(), err=True)
         return 130
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has gone; there is nobody left to tell

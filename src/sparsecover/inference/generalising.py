@@ -76,13 +76,22 @@ def _box_sums(mask: npt.NDArray[np.bool_], side: int) -> npt.NDArray[np.int64]:
     return sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
 
 
-def _sieved(codes: Codes, grid: Grid, folder: Path, min_area_ha: float) -> Codes:
-    from rasterio.features import sieve
+def unit_px(grid: Grid, min_area_ha: float) -> int:
+    """The least pixels of an area of so many hectares.
 
+    Raises:
+        GridError: the grid has no coordinate system.
+    """
     pixel_ha = grid.pixel_area_ha
     if pixel_ha is None:
         raise GridError("A minimum mapping unit in hectares needs a scene with a coordinate system; this one has none.")
-    least_px = min(_LARGEST_UNIT, math.ceil(round(min_area_ha / pixel_ha, 6)))
+    return min(_LARGEST_UNIT, math.ceil(round(min_area_ha / pixel_ha, 6)))
+
+
+def _sieved(codes: Codes, grid: Grid, folder: Path, min_area_ha: float) -> Codes:
+    from rasterio.features import sieve
+
+    least_px = unit_px(grid, min_area_ha)
     has_data = scratch_map(folder, "data", grid)
     sieved = scratch_map(folder, "sieved", grid)
     for window in tiles(grid.window, _ROWS, grid.width):

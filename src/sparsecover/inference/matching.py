@@ -32,7 +32,8 @@ def match_bands(scene: Scene, bands: Sequence[str]) -> tuple[Scene, list[str]]:
     if names == list(bands):
         return scene, []
     unique = len(set(names)) == len(names)
-    if unique and set(bands) <= set(names):
+    chosen = len(names) == len(bands) and all(map(_is_generic, names))  # mere numbers in an order that was asked for
+    if unique and set(bands) <= set(names) and not chosen:
         picked = scene.select([names.index(name) + 1 for name in bands])
         return picked, [f"{scene.name}: bands were taken by name, in the order {', '.join(bands)}."]
     if len(names) != len(bands):

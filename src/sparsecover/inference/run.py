@@ -15,7 +15,7 @@ from sparsecover.classes import ClassScheme
 from sparsecover.errors import SparseCoverError
 from sparsecover.grid import Window, tiles
 from sparsecover.inference.cluster import Cluster, open_cluster
-from sparsecover.inference.generalising import Codes, generalise, scratch_map
+from sparsecover.inference.generalising import Codes, generalise, scratch_map, unit_px
 from sparsecover.inference.job import Engine, Job
 from sparsecover.inference.journal import Journal
 from sparsecover.inference.outputs import MapProduct, OutputPaths
@@ -23,7 +23,7 @@ from sparsecover.inference.polygons import write_polygons
 from sparsecover.inference.products import MapStrip, Products, Tally
 from sparsecover.inference.progress import Meter, Reporter
 from sparsecover.inference.threads import alongside
-from sparsecover.raster import MapWriter
+from sparsecover.raster import MapWriter, remove_leftovers
 
 _ROWS = 256
 _WAITING_STRIPS = 1
@@ -40,6 +40,8 @@ class Run:
         self._meter = Meter(job.scene.name, self._grid.window.size, reporter, job.notes)
         self._tally = Tally(scheme, self._grid)
         self._cluster: Cluster | None = None
+        if job.settings.min_area_ha is not None:
+            unit_px(self._grid, job.settings.min_area_ha)  # refuses now what would fail after the work
 
     def begin(self) -> Journal:
         """A new journal."""
@@ -55,6 +57,8 @@ class Run:
             KeyboardInterrupt: the journal is left, and the message says so.
         """
         older = self._paths.existing()
+        for path in self._paths.written:
+            remove_leftovers(path)  # of a run that was killed
         try:
             with open_cluster(self._job.settings) if cluster is None else nullcontext(cluster) as self._cluster:
                 self._write_rasters(journal)
@@ -95,7 +99,11 @@ class Run:
                 self._pour(journal, writers)
                 return
             # The filters look at neighbours, so the map is gathered in full before it is written.
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".map.", dir=self._paths.map.parent)))
+            folder = Path(
+                stack.enter_context(
+                    tempfile.TemporaryDirectory(prefix=f".{self._paths.map.name}.", dir=self._paths.map.parent)
+                )
+            )
             codes = scratch_map(folder, "map", self._grid)
             class_map = writers.pop("map")
             self._pour(journal, writers, codes)

@@ -115,4 +115,6 @@ def _plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, Window):
         return [value.row, value.col, value.height, value.width]
+    if isinstance(value, int):
+        return float(value)  # 8 and 8.0 are the same choice
     return list(value) if isinstance(value, tuple) else value

@@ -6,7 +6,7 @@ from sparsecover.raster.gdal import available_formats
 from sparsecover.raster.scene import Scene, open_scene
 from sparsecover.raster.source import Band
 from sparsecover.raster.style import write_qml
-from sparsecover.raster.writer import MapWriter
+from sparsecover.raster.writer import MapWriter, remove_leftovers
 
 __all__ = [
     "Band",
@@ -16,5 +16,6 @@ __all__ = [
     "available_formats",
     "drop_empty_bands",
     "open_scene",
+    "remove_leftovers",
     "write_qml",
 ]

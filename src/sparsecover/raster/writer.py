@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -236,6 +237,12 @@ def _hidden_folder(path: Path) -> Path:
         raise OutputError(
             f"Cannot write into {path.parent}: {error.strerror}. Check the access rights, or name another folder."
         ) from error
+
+
+def remove_leftovers(path: Path) -> None:
+    """Delete the hidden folders of writers of this target that were killed."""
+    for folder in path.parent.glob(f".{escape(path.name)}.*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _free_bytes(folder: Path) -> int:
