@@ -153,6 +153,15 @@ def test_check_tells_good_from_bad_by_its_exit_code(small: SmallScene, config: P
     assert "byte-identical" in twins.stdout  # the two scenes of the configuration are copies
 
 
+def test_a_check_looks_at_the_bands_and_pixels_that_a_map_would(small: SmallScene, cli: Command) -> None:
+    arguments = ("check", small.scene, "--labels", small.labels, "--field", "class")
+    whole, coarse = cli(*arguments), cli(*arguments, "--resolution", "4", "--bands", "1,2")
+    counts = [sum(int(n) for n in re.findall(r"(\d+) │$", r.stdout, re.M)) for r in (whole, coarse)]
+    assert coarse.returncode == 0, coarse.stdout
+    assert counts[1] < counts[0] / 2
+    assert_users_mistake(cli(*arguments, "--resolution", "0"), "resolution")
+
+
 def test_a_check_that_cannot_read_shows_the_error_alone(small: SmallScene, cli: Command, tmp_path: Path) -> None:
     (tmp_path / "empty.tif").touch()
     result = cli("check", tmp_path / "empty.tif", "--labels", small.labels, "--field", "class")

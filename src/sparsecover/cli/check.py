@@ -13,10 +13,10 @@ from sparsecover.cli import options
 @click.option("--labels", multiple=True, help="Vector file or label raster.")
 @click.option("--config", "config_path", type=click.Path(path_type=Path), help="YAML configuration, instead of SCENE.")
 @options.label_options
-@click.option("--stack", is_flag=True, help="The SCENEs are bands of one scene on one grid.")
+@options.scene_options
 @options.settings
 def command(scenes: tuple[str, ...], labels: tuple[str, ...], config_path: Path | None, unlabelled: str | None,
-            settings: tuple[str, ...], **given: Any) -> None:  # fmt: skip
+            bands: str | None, settings: tuple[str, ...], **given: Any) -> None:  # fmt: skip
     """Find what would spoil a training: coordinate systems, nodata, band scales, class counts, leakage.
 
     Ends with exit code 2 where something must be mended first.
@@ -31,7 +31,8 @@ def command(scenes: tuple[str, ...], labels: tuple[str, ...], config_path: Path 
     if config_path:
         result = check_config(config_path, settings)
     else:
-        result = check_inputs(scenes, labels, unlabelled=options.parse_codes(unlabelled), **given)
+        codes, numbers = options.parse_codes(unlabelled), options.parse_codes(bands) or None
+        result = check_inputs(scenes, labels, unlabelled=codes, bands=numbers, **given)
     show_check(result)
     if any(finding.severity == "error" for finding in result.findings):
         raise click.exceptions.Exit(2)

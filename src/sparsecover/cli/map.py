@@ -17,10 +17,7 @@ from sparsecover.cli import options
     help="Vector file (points, lines, polygons) or label raster; one for all scenes, or one for each in their order.",
 )
 @options.label_options
-@click.option("--stack", is_flag=True, help="The SCENEs are bands of one scene on one grid.")
-@click.option("--bands", help="Band numbers from 1, e.g. 1,2,3; default: all.")
-@click.option("--mask", metavar="FILE", help="Raster that is not 0 where the scene is to be taken as nodata (clouds).")
-@click.option("--resolution", type=click.FloatRange(0, min_open=True), metavar="M", help="Work at this pixel size (m).")
+@options.scene_options
 @click.option("--model", metavar="NAME", help="Network by name (see: sparsecover models); default: unet.")
 @click.option("--quick", is_flag=True, help="A random forest on multi-scale features: a first map within seconds.")
 @click.option(

@@ -52,6 +52,14 @@ label_options = combine(
                  show_default=True, help="What a pixel under labels of different classes becomes."),
 )  # fmt: skip
 
+scene_options = combine(
+    click.option("--stack", is_flag=True, help="The SCENEs are bands of one scene on one grid."),
+    click.option("--bands", help="Band numbers from 1, e.g. 1,2,3; default: all."),
+    click.option("--mask", metavar="FILE", help="Raster that is not 0 where the scene counts as nodata (clouds)."),
+    click.option("--resolution", type=click.FloatRange(0, min_open=True), metavar="M",
+                 help="Work at this pixel size in metres."),
+)  # fmt: skip
+
 
 def parse_codes(text: str | None) -> tuple[int, ...]:
     """Comma-separated integers from an option."""

@@ -26,11 +26,20 @@ class CheckResult:
 
 
 def check_inputs(
-    scenes: Sequence[str | Path], labels: Sequence[str | Path], *, stack: bool = False, **label_options: Any
+    scenes: Sequence[str | Path],
+    labels: Sequence[str | Path],
+    *,
+    stack: bool = False,
+    bands: Sequence[int] | None = None,
+    mask: str | Path | None = None,
+    resolution: float | None = None,
+    **label_options: Any,
 ) -> CheckResult:
-    """Check scenes and labels as `make_map` would take them."""
+    """Check scenes and labels as `make_map` would take them; its arguments of the same names."""
     try:
-        inputs = open_inputs(scenes, labels, LabelOptions(**label_options), stack=stack)
+        inputs = open_inputs(
+            scenes, labels, LabelOptions(**label_options), stack=stack, bands=bands, mask=mask, resolution=resolution
+        )
     except SparseCoverError as error:
         return CheckResult((Finding("error", str(error)),), [], ())
     findings = [finding for scene in inputs.scenes for finding in check_scene(scene)]

@@ -1,6 +1,7 @@
 """The report of a map: what `make_map` knows, put into the report's terms."""
 
 import csv
+import re
 import shlex
 import sys
 from datetime import UTC, datetime
@@ -114,8 +115,11 @@ def _view(
 
 
 def _command() -> str:
-    """The command line as it was given, where there was one."""
-    return shlex.join(["sparsecover", *sys.argv[1:]]) if Path(sys.argv[0]).stem == "sparsecover" else ""
+    """The command line as it was given, where there was one, without passwords and signatures of addresses."""
+    if Path(sys.argv[0]).stem != "sparsecover":
+        return ""
+    shown = [re.sub(r"(?<=://)[^/@]*@|(?<=\S)\?\S*", "", a) if "://" in a else a for a in sys.argv[1:]]
+    return shlex.join(["sparsecover", *shown])
 
 
 def _history(path: Path) -> list[dict[str, str]]:
