@@ -19,7 +19,7 @@ _POINTS = _TILE**2
 # Narrower layers gain nothing; the filters of wider ones, four times as many numbers as before, would fill the memory.
 _NARROWEST, _MOST_FILTERS = 64, 1024 * 512
 _FEWEST_TILES = 16  # below, reading the transformed filters takes longer than the direct sum
-_BLOCK_TILES = 128  # worked on at once: enough to reuse the filters, few enough for a core's cache
+_BLOCK_TILES = 128  # for each thread at once: enough to reuse the filters, few enough for a core's cache
 
 _TO_POINTS = (
     (4, 0, -5, 0, 1, 0),
@@ -76,7 +76,7 @@ class WinogradConv2d(nn.Module):
 
     def _rows(self, pixels: Tensor, number: int, down: int, right: int) -> Tensor:
         """Work through padded pixels [N, h, w, C] by rows of tiles, or by images where these are small."""
-        rows = max(1, _BLOCK_TILES // right)
+        rows = max(1, _BLOCK_TILES * torch.get_num_threads() // right)
         together = max(1, rows // down)
         made = pixels.new_empty(number, down * _STEP, right * _STEP, self.filters.shape[2])
         for first in range(0, number, together):
