@@ -1,6 +1,7 @@
 """Every option of ``predict`` and ``export`` reaches what it stands for, and names of scenes become files."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,18 @@ def test_progress_tells_notes_first_then_speed_and_time_left():
         (0, 8, {"mpix_per_s": 0.0, "left": "?"}),
         (2, 8, {"mpix_per_s": 0.5, "left": "1:02:05"}),
     ]
+
+
+def test_the_pages_on_prediction_name_only_options_that_exist():
+    docs = Path(__file__).parents[2] / "docs"
+    text = "".join((docs / name).read_text(encoding="utf-8") for name in ("prediction.md", "cluster.md"))
+    of_others = {"--peers", "--memory", "--help"} | {  # benchmarks/predict.py, click, dask, srun
+        "--port", "--nworkers", "--nthreads", "--preload", "--ntasks", "--cpus-per-task", "--scheduler-file",
+    }  # fmt: skip
+    commands = (predict_command.command, export_command.command)
+    known = {
+        name for command in commands for option in command.params for name in (*option.opts, *option.secondary_opts)
+    }
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
+    assert named <= known | of_others
+    assert {name for name in known if name.startswith("--")} <= named | {"--device"}  # each is explained

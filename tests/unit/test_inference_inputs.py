@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import geopandas
 import numpy as np
@@ -12,7 +13,8 @@ from inference_parts import UTM, checkpoint, class_scene, grid, pixel_checkpoint
 
 from sparsecover.errors import GridError, LabelError, ModelError, SceneError
 from sparsecover.grid import Window
-from sparsecover.inference import predict, predict_strips
+from sparsecover.inference import Settings, predict, predict_strips
+from sparsecover.inference.job import Job
 from sparsecover.inference.matching import at_training_resolution, check_scale, match_bands
 from sparsecover.normalize import Normalizer, fit_normalizer
 from sparsecover.raster import Scene, open_scene
@@ -190,3 +192,15 @@ def test_numbered_bands_keep_the_order_that_was_asked_for():
     swapped = image.select([3, 1])
     assert match_bands(image, ("band_1", "band_3"))[0].bands == image.select([1, 3]).bands
     assert match_bands(swapped, ("band_1", "band_3")) == (swapped, [])
+
+
+def test_another_area_in_the_same_file_is_another_job(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    keys = []
+    for right in (400_300, 400_400):
+        outline = shapely.box(400_000, 5_499_500, right, 5_500_000)
+        geopandas.GeoDataFrame(geometry=[outline], crs=UTM).to_file("area.geojson")
+        job = Job.plan(scene(), checkpoint(), Settings(area=Path("area.geojson")))
+        keys.append(job.key)
+    assert keys[0] != keys[1]
+    assert job.settings.area == tmp_path / "area.geojson"  # which workers find wherever they run

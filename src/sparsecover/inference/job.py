@@ -86,6 +86,7 @@ class Job:
             device=str(device),
             runtime=runtime,
             batch_size=settings.batch_size or _batch_size(device, layout),
+            area=settings.area.absolute() if isinstance(settings.area, Path) else settings.area,  # workers ask for it
         )
         return cls(scene, working, members, members[0].num_classes(len(scene.bands)), layout, chosen, tuple(notes))
 
@@ -103,6 +104,10 @@ class Job:
         return list(tiles(grid.window, grid.height, math.ceil(even / _PANEL_STEP) * _PANEL_STEP))
 
     @property
+    def _area_file(self) -> tuple[str, ...]:
+        return (str(self.settings.area),) if isinstance(self.settings.area, Path) else ()
+
+    @property
     def _output_bytes(self) -> int:
         """Bytes of all outputs for a pixel."""
         sizes = {"uint8": 1, "float32": 4}
@@ -115,7 +120,7 @@ class Job:
         scene = self.scene
         known = {
             "scene": [scene.grid.height, scene.grid.width, [band.name for band in scene.bands], str(scene.dtype)],
-            "files": [[path, *_stamp(path)] for path in scene.paths],
+            "files": [[path, *_stamp(path)] for path in (*scene.paths, *self._area_file)],
             "networks": [member.digest for member in self.networks],
             **self.settings.fingerprint(),
         }
