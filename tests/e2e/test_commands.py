@@ -11,7 +11,7 @@ import pytest
 import rasterio
 import yaml
 
-from .conftest import Command, SmallScene, assert_users_mistake
+from .conftest import QUICK, Command, SmallScene, assert_users_mistake
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +120,28 @@ def test_a_full_disk_leaves_nothing_half_written(size: int, trained: Path, small
     )
     assert_users_mistake(result, "map.tif", "cannot be written")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits on the size of files are POSIX")
+def test_a_disk_that_fills_up_during_map_leaves_no_result(small: SmallScene, tmp_path: Path) -> None:
+    command = [
+        3000,
+        "map",
+        small.scene,
+        "--labels",
+        small.labels,
+        "--field",
+        "class",
+        *QUICK,
+        "--out",
+        tmp_path / "out",
+    ]
+    result = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, *map(str, command)], capture_output=True, text=True, check=False
+    )
+    assert_users_mistake(result, "cannot be written")
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert left <= {"config.yaml", "manifest.json", "split.json"}
 
 
 def test_predict_refuses_other_bands(trained: Path, small: SmallScene, cli: Command, tmp_path: Path) -> None:

@@ -1,6 +1,10 @@
 """`map` through the command line: everything the files promise, and every mistake answered in one message."""
 
 import json
+import os
+import subprocess
+import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -130,6 +134,49 @@ def test_several_scenes_get_a_folder_each_and_are_kept(small: SmallScene, cli: C
     again = cli(*arguments, "--out", tmp_path / "out")
     assert_users_mistake(again, "map.tif", "--overwrite")
     assert "Training" not in again.stderr
+
+
+def test_stacked_files_a_mask_and_a_label_raster(small: SmallScene, cli: Command, tmp_path: Path) -> None:
+    with rasterio.open(small.scene) as scene, rasterio.open(small.truth) as truth:
+        bands, profile, dense = scene.read(), scene.profile, truth.read(1)
+    profile |= {"count": 1, "driver": "GTiff"}
+    sparse = np.full_like(dense, 9)
+    sparse[24:80:3, 24:110:3] = dense[24:80:3, 24:110:3]
+    clouds = np.zeros_like(dense)
+    clouds[60:, 100:] = 1
+    for name, values in (("red", bands[0]), ("green", bands[1]), ("clouds", clouds), ("labels", sparse)):
+        with rasterio.open(tmp_path / f"{name}.tif", "w", **(profile | {"nodata": None})) as file:
+            file.write(values, 1)
+    out = tmp_path / "out"
+    files = ("map", tmp_path / "red.tif", tmp_path / "green.tif", "--stack", "--mask", tmp_path / "clouds.tif")
+    result = cli(*files, "--labels", tmp_path / "labels.tif", "--unlabelled", "9", "--quick", "--out", out)
+    assert result.returncode == 0, result.stderr
+    with rasterio.open(out / "map.tif") as made:
+        mapped = made.read(1)
+    assert (mapped[60:, 100:] == 255).all()
+    seen = (clouds == 0) & (dense != 255)
+    assert (mapped == dense)[seen].mean() > 0.95
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert 0 < sum(metrics["labelled_pixels"].values()) <= (sparse[clouds == 0] != 9).sum()
+
+
+def test_a_stopped_map_goes_on_to_the_same_result(
+    mapped: Path, small: SmallScene, cli: Command, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "sparsecover", "map", small.scene, "--labels", small.labels, "--field", "class"]
+    process = subprocess.Popen(
+        [*map(str, command), *QUICK, "--out", str(out)], env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    while process.poll() is None and not (out / "state.pt").exists():
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (out / "report.html").exists()
+    arguments = ("map", small.scene, "--labels", small.labels, "--field", "class", *QUICK, "--out", out)
+    result = cli(*arguments, "--resume")
+    assert result.returncode == 0, result.stderr
+    assert (out / "map.tif").read_bytes() == (mapped / "map.tif").read_bytes()
 
 
 def test_the_configuration_beside_a_map_is_the_resolved_one(mapped: Path) -> None:
