@@ -2,6 +2,7 @@
 
     python benchmarks/predict.py                     # 6000 x 6000 pixels, U-Net with 16 base channels, 2 threads
     python benchmarks/predict.py --peers             # also MONAI, nnU-Net and TorchGeo (those that are installed)
+    python benchmarks/predict.py --device cuda --peers   # the same table on a GPU
     python benchmarks/predict.py --memory            # peak memory and seconds per megapixel, small against large scene
 
 Peers run in their usual eager form: NCHW, fp32, the whole scene in memory where they need it. Our own networks turn to
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -72,12 +73,20 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def forward_seconds(checkpoint: Checkpoint, runtime: str, windows: int) -> float:
+def forward_seconds(checkpoint: Checkpoint, runtime: str, job: Job) -> float:
     """Time of the chosen runtime alone on as many windows as a prediction computes, from a sample of them."""
-    forward = make_runtime(runtime, checkpoint.model(), torch.device("cpu"), 3, WINDOW_PX, False)
-    batch = torch.randn(1, 3, WINDOW_PX, WINDOW_PX)
+    device, size = torch.device(job.settings.device), job.settings.batch_size or 1
+    forward = make_runtime(runtime, checkpoint.model(), device, 3, WINDOW_PX, False)
+    batch = torch.randn(size, 3, WINDOW_PX, WINDOW_PX, device=device)
     forward(batch)
-    return seconds(lambda: [forward(batch) for _ in range(FORWARD_WINDOWS)]) / FORWARD_WINDOWS * windows
+    passes = -(-FORWARD_WINDOWS // size)
+
+    def run() -> None:
+        for _ in range(passes):
+            result = forward(batch)
+        result[0, 0, 0, 0].item()  # a GPU computes while we go on
+
+    return seconds(run) / (passes * size) * job.layout.count
 
 
 @contextmanager
@@ -91,6 +100,8 @@ def timed_network() -> Iterator[list[float]]:
         def run(batch: torch.Tensor) -> torch.Tensor:
             start = time.perf_counter()
             result = forward(batch)
+            if result.is_cuda:
+                torch.cuda.synchronize()
             spent.append(time.perf_counter() - start)
             return result
 
@@ -106,32 +117,35 @@ def report(name: str, spent: float, pixels: int, reference: float | None = None,
     print(f"{name:34s} {spent:8.1f} s {pixels / spent / 1e6:8.3f} MPix/s  {ratio}  {note}", flush=True)
 
 
-def compare(side: int, base_channels: int, runtimes: list[str], peers: bool, folder: Path) -> None:
+def compare(
+    side: int, base_channels: int, runtimes: list[str], peers: bool, device: torch.device, folder: Path
+) -> None:
     """Ours end to end against the forward rate, then the peers."""
     path, checkpoint = make_scene(folder / "scene.tif", side), make_checkpoint(base_channels)
     scene, pixels = open_scene(path), side * side
-    layout = Job.plan(scene, checkpoint, Settings(runtime="torch", overlap=OVERLAP)).layout
-    print(f"{side} x {side} px, {layout.count} windows of {layout.size} px, {torch.get_num_threads()} threads")
-    quicker = quicker_runtime(checkpoint.model(), torch.device("cpu"), 3, layout.size, layout.count)
+    job = Job.plan(scene, checkpoint, Settings(runtime="torch", overlap=OVERLAP, device=str(device)))
+    layout = job.layout
+    place = f"{torch.get_num_threads()} threads" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    print(f"{side} x {side} px, {layout.count} windows of {layout.size} px, {place}")
+    quicker = quicker_runtime(checkpoint.model(), device, 3, layout.size, layout.count)
     print(f"auto takes: {quicker}")
     ours = 0.0
     for runtime in runtimes or [quicker]:
-        bare = forward_seconds(checkpoint, runtime, layout.count)
-        out = folder / f"{runtime}.tif"
+        bare = forward_seconds(checkpoint, runtime, job)
         with timed_network() as inside:
-            ours = seconds(lambda: predict(scene, checkpoint, out, runtime=runtime, overlap=OVERLAP))  # noqa: B023
-        bare = (bare + forward_seconds(checkpoint, runtime, layout.count)) / 2  # before and after: machines drift
+            chosen = {"runtime": runtime, "overlap": OVERLAP, "device": str(device)}
+            ours = seconds(lambda: predict(scene, checkpoint, folder / f"{runtime}.tif", **chosen))  # noqa: B023
+        bare = (bare + forward_seconds(checkpoint, runtime, job)) / 2  # before and after: machines drift
         report(f"forward alone, {runtime}", bare, pixels)
         report(f"sparsecover, {runtime}", ours, pixels, note=f"{bare / ours:.2f} of the forward rate")
         print(f"{'':34s} {sum(inside) / ours:.2f} of its time in the network")
-    if peers:
-        for name, run in (("monai", run_monai), ("nnunetv2", run_nnunet), ("torchgeo", run_torchgeo)):
-            try:
-                with mock.patch("sparsecover.models.network.channels_last", lambda images: images):
-                    report(name, seconds(lambda: run(path, checkpoint)), pixels, ours)  # noqa: B023
-            except (ImportError, RuntimeError) as error:  # torchgeo fails so where torchvision is of another build
-                print(f"{name:34s} cannot run: {error}")
-        report("monai, network in channels_last", seconds(lambda: run_monai(path, checkpoint)), pixels, ours)
+    for name, run, as_it_is in PEERS if peers else ():
+        change = nullcontext() if as_it_is else mock.patch("sparsecover.models.network.channels_last", lambda x: x)
+        try:
+            with change:
+                report(name, seconds(lambda: run(path, checkpoint, device)), pixels, ours)  # noqa: B023
+        except (ImportError, RuntimeError) as error:  # torchgeo fails so where torchvision is of another build
+            print(f"{name:34s} cannot run: {error}")
 
 
 def normalised_scene(path: Path, checkpoint: Checkpoint) -> torch.Tensor:
@@ -139,24 +153,25 @@ def normalised_scene(path: Path, checkpoint: Checkpoint) -> torch.Tensor:
     return torch.from_numpy(checkpoint.normalizer(*open_scene(path).read()))[None]
 
 
-def run_monai(path: Path, checkpoint: Checkpoint) -> None:
-    """MONAI's sliding_window_inference with Gaussian blending."""
+def run_monai(path: Path, checkpoint: Checkpoint, device: torch.device) -> None:
+    """MONAI's sliding_window_inference with Gaussian blending; sums stay in main memory."""
     from monai.inferers import sliding_window_inference
 
     with torch.inference_mode():
         logits = sliding_window_inference(
-            normalised_scene(path, checkpoint), (WINDOW_PX, WINDOW_PX), 1, checkpoint.model(), OVERLAP, mode="gaussian"
-        )
+            normalised_scene(path, checkpoint), (WINDOW_PX, WINDOW_PX), 1, checkpoint.model().to(device), OVERLAP,
+            mode="gaussian", sw_device=device, device=torch.device("cpu"),
+        )  # fmt: skip
         logits.argmax(1).to(torch.uint8).numpy()
 
 
-def run_nnunet(path: Path, checkpoint: Checkpoint) -> None:
-    """nnU-Net's sliding predictor (2D network on one slice), without mirroring, on the CPU."""
+def run_nnunet(path: Path, checkpoint: Checkpoint, device: torch.device) -> None:
+    """nnU-Net's sliding predictor (2D network on one slice), without mirroring."""
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
     predictor = nnUNetPredictor(
         tile_step_size=1 - OVERLAP, use_gaussian=True, use_mirroring=False, perform_everything_on_device=False,
-        device=torch.device("cpu"), allow_tqdm=False,
+        device=device, allow_tqdm=False,
     )  # fmt: skip
     predictor.network = checkpoint.model()
     predictor.allowed_mirroring_axes = None
@@ -173,18 +188,26 @@ def run_nnunet(path: Path, checkpoint: Checkpoint) -> None:
         logits.argmax(0).to(torch.uint8).numpy()
 
 
-def run_torchgeo(path: Path, checkpoint: Checkpoint) -> None:
+def run_torchgeo(path: Path, checkpoint: Checkpoint, device: torch.device) -> None:
     """TorchGeo's documented loop: RasterDataset, GridGeoSampler, a loader; windows are written where they fall."""
     from torch.utils.data import DataLoader
     from torchgeo.datasets import RasterDataset, stack_samples
     from torchgeo.samplers import GridGeoSampler
 
-    dataset, network = RasterDataset(str(path)), checkpoint.model()
+    dataset, network = RasterDataset(str(path)), checkpoint.model().to(device)
     sampler = GridGeoSampler(dataset, size=WINDOW_PX, stride=round(WINDOW_PX * (1 - OVERLAP)))
     with torch.inference_mode():
         for batch in DataLoader(dataset, batch_size=1, sampler=sampler, collate_fn=stack_samples):
-            network((batch["image"].float() - 120) / 60).argmax(1).to(torch.uint8).numpy()
+            network((batch["image"].to(device).float() - 120) / 60).argmax(1).to(torch.uint8).cpu().numpy()
 
+
+# Name, how it is run, whether the network may turn to channels_last by itself.
+PEERS = (
+    ("monai", run_monai, False),
+    ("nnunetv2", run_nnunet, False),
+    ("torchgeo", run_torchgeo, False),
+    ("monai, network in channels_last", run_monai, True),
+)
 
 MEASURE = """
 import json, sys, time, torch
@@ -232,6 +255,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=6000, help="pixels")
     parser.add_argument("--base-channels", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1")
     parser.add_argument("--runtimes", nargs="*", default=[], choices=["torch", "onnx"], help="default: what auto takes")
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--memory", action="store_true")
@@ -242,7 +266,8 @@ def main() -> None:
         if given.memory:
             memory(given.memory_sides, (given.runtimes or ["torch"])[0], Path(folder), given.threads)
         else:
-            compare(given.side, given.base_channels, given.runtimes, given.peers, Path(folder))
+            device = torch.device(given.device)
+            compare(given.side, given.base_channels, given.runtimes, given.peers, device, Path(folder))
 
 
 if __name__ == "__main__":

@@ -136,6 +136,21 @@ def test_patterns_folders_virtual_files_and_stacks(
     assert np.array_equal(pixels(tmp_path / "bands.tif"), expected)
 
 
+def test_scenes_are_mapped_over_the_network(model: Path, small: SmallScene, cli: Command, tmp_path: Path) -> None:
+    serve = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", str(small.folder)]
+    with subprocess.Popen(serve, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        port = server.stdout.readline().split(" port ")[1].split()[0]
+        address = f"http://127.0.0.1:{port}/scene.tif"
+        scenes = (small.scene, f"{address}?signature=1", f"/vsicurl/{address}")
+        result = cli("predict", *scenes, "--model", model, "--out", tmp_path / "maps")
+        server.terminate()
+    assert result.returncode == 0, result.stderr
+    maps = [pixels(path) for path in (tmp_path / "maps").glob("*_map.tif")]
+    assert len(maps) == 3
+    assert all(np.array_equal(mapped, maps[0]) for mapped in maps)
+
+
 def test_another_resolution_is_met_and_said(small: SmallScene, cli: Command, tmp_path: Path) -> None:
     bands = ("band_1", "band_2", "band_3")
     model = make_model(tmp_path / "coarse.safetensors", bands, resolution_m=4.0)
