@@ -111,6 +111,15 @@ def test_patterns_folders_virtual_files_and_stacks(
     rasterio.shutil.copy(scenes / "a.tif", scenes / "c.vrt", driver="VRT")
     result = cli("predict", scenes, "--model", model, "--out", tmp_path / "folder")
     assert result.returncode == 0, result.stderr
+    (tmp_path / "folder" / "b_statistics.json").unlink()  # the last that is written: so b is not complete
+    for name in ("b_map.tif", "b_confidence.tif"):
+        (tmp_path / "folder" / name).unlink()
+    before = (tmp_path / "folder" / "a_map.tif").stat().st_mtime_ns
+    assert_users_mistake(cli("predict", scenes, "--model", model, "--out", tmp_path / "folder"), "a_map.tif exists")
+    again = cli("predict", scenes, "--model", model, "--out", tmp_path / "folder", "--resume")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("nothing to resume") == 2 + 1  # the refused command has already made b
+    assert (tmp_path / "folder" / "a_map.tif").stat().st_mtime_ns == before
     by_pattern = cli("predict", scenes / "[ab].tif", "--model", model, "--out", tmp_path / "pattern", "--no-confidence")
     assert by_pattern.returncode == 0, by_pattern.stderr
     maps = {path.name for path in (tmp_path / "pattern").glob("*.tif")}
