@@ -43,3 +43,30 @@ def test_options_of_samplers_and_what_cannot_be_meant(small: SmallScene, cli: Co
     assert_users_mistake(cli(*simulate, "--overwrite"), "either a fraction")
     assert_users_mistake(cli(*simulate[:-1], tmp_path / "p.shp", "-n", 5), "does not end in .tif")
     assert {path.name for path in tmp_path.iterdir()} <= {"p.qml", "p.tif", "p.tif.aux.xml"}
+
+
+@pytest.mark.parametrize("kind", ["vector", "raster"])
+def test_a_class_table_gives_codes_and_names(small: SmallScene, cli: Command, tmp_path: Path, kind: str) -> None:
+    table = tmp_path / "classes.csv"
+    table.write_text("code,name\n0,wet\n1,dry\n9,ice\n" if kind == "raster" else "code,name\n7,water\n5,land\n9,ice\n")
+    if kind == "raster":
+        result = cli("labels", "info", small.truth, "--classes", table)
+        names = ("wet", "dry", "ice")
+    else:
+        out = tmp_path / "burnt.tif"
+        given = ("--labels", small.labels, "--field", "class", "--classes", table, "--out", out)
+        assert cli("labels", "burn", small.scene, *given).returncode == 0
+        with rasterio.open(out) as file:
+            assert set(np.unique(file.read(1))) == {5, 7, 255}
+        result = cli("labels", "info", small.labels, "--scene", small.scene, "--field", "class", "--classes", table)
+        names = ("water", "land", "ice")
+    assert result.returncode == 0, result.stderr
+    assert all(name in result.stdout for name in names), result.stdout
+
+
+def test_pixels_without_data_are_no_background(small: SmallScene, cli: Command) -> None:
+    given = ("--scene", small.scene, "--background", "other", "--labelled-area", "scene", "--field", "class")
+    result = cli("labels", "info", small.labels, *given)
+    assert result.returncode == 0, result.stderr
+    data = 96 * 128 - 16 * 16
+    assert f"{data:,} of {96 * 128:,} pixels" in result.stdout, result.stdout

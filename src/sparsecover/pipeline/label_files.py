@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sparsecover.checks import check_labels
 from sparsecover.classes import ClassScheme
 from sparsecover.errors import LabelError
-from sparsecover.grid import Grid, Window
+from sparsecover.grid import Window
 from sparsecover.labels import (
     LabelFile,
     LabelRaster,
@@ -33,10 +33,7 @@ def burn_to_file(
     scene: str | Path, labels: str | Path, out: Path, *, overwrite: bool = False, **label_options: Any
 ) -> CheckResult:
     """Burn vector labels into a scene's grid and write them as a label raster with nodata 255."""
-    target = open_scene(scene)
-    found = open_labels(
-        labels, target.grid, valid=whole_valid_mask(target), **label_arguments(LabelOptions(**label_options))
-    )
+    found = _on_scene(scene, labels, LabelOptions(**label_options))
     _write(found, found.raster.values, out, overwrite)
     return _described(found)
 
@@ -101,12 +98,22 @@ def simulate_to_file(
 
 
 def describe_labels(labels: str | Path, scene: str | Path | None, **label_options: Any) -> CheckResult:
-    """Count the labelled pixels of a file by class."""
+    """Count the labelled pixels of a file by class; on a scene, those where it has data."""
     options = LabelOptions(**label_options)
-    grid: Grid | None = None if scene is None else open_scene(scene).grid
-    if grid is None:
-        return _described(read_labels(labels, unlabelled=options.unlabelled))
-    return _described(open_labels(labels, grid, **label_arguments(options)))
+    if scene is None:
+        return _described(read_labels(labels, unlabelled=options.unlabelled, scheme=_given_scheme(options)))
+    return _described(_on_scene(scene, labels, options))
+
+
+def _on_scene(scene: str | Path, labels: str | Path, options: LabelOptions) -> LabelSet:
+    """The labels on a scene's grid, where it has data."""
+    target = open_scene(scene)
+    scheme, valid = _given_scheme(options), whole_valid_mask(target)
+    return open_labels(labels, target.grid, scheme=scheme, valid=valid, **label_arguments(options))
+
+
+def _given_scheme(options: LabelOptions) -> ClassScheme | None:
+    return ClassScheme.from_config(options.classes) if options.classes else None
 
 
 def _check_raster_name(out: Path) -> None:
