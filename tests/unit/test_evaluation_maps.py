@@ -100,6 +100,20 @@ def test_users_codes_behind_names_are_looked_through():
     assert lookup[:2].tolist() == [0, 1]
 
 
+@pytest.mark.parametrize(
+    ("in_map", "in_truth", "partners"),
+    [
+        (["Level (1)", "Level (2)"], ["Level (2)", "Level (1)"], [1, 0]),
+        (["Level (1)", "Level (2)", "sea"], ["Level (3)", "Level", "Sea (9)"], [3, 4, 2]),
+        (["wood", "wood (1)"], ["wood (1)", "wood"], [1, 0]),
+        (["Level (1)", "sea"], ["Level (2)", "sea"], [2, 1]),
+    ],
+)
+def test_numbers_that_belong_to_names_keep_classes_apart(in_map, in_truth, partners):
+    _, lookup, _ = maps.unite(ClassScheme.from_names(in_map), ClassScheme.from_names(in_truth))
+    assert lookup[: len(partners)].tolist() == partners
+
+
 def test_a_code_of_a_missed_class_does_not_collide():
     scheme, lookup, _ = maps.unite(ClassScheme.from_names(["land", "water"]), ClassScheme.from_names(["ice", "water"]))
     assert scheme.names == ("land", "water", "ice")

@@ -94,8 +94,7 @@ def unite(map_scheme: ClassScheme, truth_scheme: ClassScheme) -> tuple[ClassSche
 
 def _partners(map_scheme: ClassScheme, truth_scheme: ClassScheme) -> list[int | None]:
     """Index of the map's class for each class of the truth."""
-    names = {_plain(c.name): i for i, c in enumerate(map_scheme.classes)}
-    by_name = [names.get(_plain(c.name)) for c in truth_scheme.classes]
+    by_name = _same_names(map_scheme, truth_scheme)
     either_unnamed = any(all(map(_is_unnamed, s.classes)) for s in (map_scheme, truth_scheme))
     if None in by_name and either_unnamed:
         codes = {code: i for i, code in enumerate(map_scheme.codes)}
@@ -103,9 +102,24 @@ def _partners(map_scheme: ClassScheme, truth_scheme: ClassScheme) -> list[int | 
     return by_name
 
 
-def _plain(name: str) -> str:
-    """A name without case, and without the user's code that maps carry behind it where their own cannot hold it."""
-    return re.sub(r" \(-?\d+\)$", "", name.strip()).casefold()
+def _same_names(map_scheme: ClassScheme, truth_scheme: ClassScheme) -> list[int | None]:
+    """Partners by equal names; for the rest, one side's names without the codes that maps carry behind them."""
+    ours, theirs = _folded(map_scheme), _folded(truth_scheme)
+    found: list[int | None] = [None] * len(theirs)
+    for of_map, of_truth in ((ours, theirs), (_without_codes(ours), theirs), (ours, _without_codes(theirs))):
+        free = {name: i for i, name in enumerate(of_map) if i not in found}
+        found = [free.get(name) if i is None else i for i, name in zip(found, of_truth, strict=True)]
+    return found
+
+
+def _folded(scheme: ClassScheme) -> list[str]:
+    return [name.strip().casefold() for name in scheme.names]
+
+
+def _without_codes(names: list[str]) -> list[str]:
+    """Names without "(code)" at their end, which stays where they would not differ without it."""
+    bare = [re.sub(r" \(-?\d+\)$", "", name) for name in names]
+    return [short if bare.count(short) == 1 else name for name, short in zip(names, bare, strict=True)]
 
 
 def _is_unnamed(land: LandClass) -> bool:
