@@ -53,7 +53,8 @@ def burn_label_set(
         radius_m: radius of points on the ground; default: the one pixel a point lies in.
         conflict: what becomes of a pixel that features of two classes cover: ``unlabelled``, ``raise`` or ``last``.
         background: name of the class of all pixels inside the labelled area that no feature covers.
-        labelled_area: vector file with the area that was labelled completely; default: the valid pixels.
+        labelled_area: vector file with the area that was labelled completely; default: the pixels of
+            ``valid``, or without it the whole grid, nodata included, since a grid does not tell where data is.
         valid: bool[H, W], pixels with data; labels elsewhere are dropped and counted.
         unlabelled: codes of features that are no labels.
 
