@@ -45,6 +45,11 @@ class LandClass:
     name: str
     color: Color
 
+    @property
+    def is_named(self) -> bool:
+        """Whether the name says more than the code."""
+        return self.name != str(self.code)
+
 
 @dataclass(frozen=True)
 class ClassScheme:
@@ -103,6 +108,11 @@ class ClassScheme:
             raise ClassError(f"There is no class {name!r}; the classes are {', '.join(self.names)}.")
         return self.names.index(name)
 
+    def find(self, land: LandClass) -> int:
+        """Index of another scheme's class: by its name, or by its code where it has no name of its own."""
+        by_code = not land.is_named and land.name not in self.names and land.code in self.codes
+        return self.codes.index(land.code) if by_code else self.index(land.name)
+
     def encode(self, indices: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Indices (255 stays 255) to the codes of the map, uint8."""
         lookup = np.full(256, NODATA_CODE, np.uint8)
@@ -147,10 +157,16 @@ class ClassScheme:
 
     @classmethod
     def union(cls, schemes: Sequence[Self]) -> Self:
-        """All classes of several schemes: by code where codes mean the same everywhere, else by name with new codes."""
+        """All classes of several schemes: by code where codes mean the same everywhere, else by name with new codes.
+
+        A name that is but the code means what another scheme calls that code.
+        """
         by_code: dict[int, LandClass] = {}
         for land in (land for scheme in schemes for land in scheme.classes):
-            if by_code.setdefault(land.code, land).name != land.name:
+            known = by_code.get(land.code)
+            if known is None or not known.is_named:
+                by_code[land.code] = land
+            elif land.is_named and land.name != known.name:
                 return cls.from_names(sorted({c.name for scheme in schemes for c in scheme.classes}))
         return cls(tuple(by_code[code] for code in sorted(by_code)))
 

@@ -129,3 +129,15 @@ def test_styles_that_are_not_a_palette(tmp_path: Path, text: str, complaint: str
     (tmp_path / "style.qml").write_text(text)
     with pytest.raises(ClassError, match=complaint):
         read_class_table(tmp_path / "style.qml")
+
+
+@pytest.mark.parametrize("unnamed_first", [True, False])
+def test_codes_without_names_take_the_names_of_the_others(unnamed_first: bool) -> None:
+    named = ClassScheme.from_codes({1: "water", 2: "land"})
+    schemes = [ClassScheme.from_codes([1, 2, 3]), named]
+    united = ClassScheme.union(schemes if unnamed_first else schemes[::-1])
+    assert dict(zip(united.codes, united.names, strict=True)) == {1: "water", 2: "land", 3: "3"}
+    assert united.colors[:2] == named.colors
+    assert [united.find(land) for scheme in schemes for land in scheme.classes] == (
+        [0, 1, 2, 0, 1] if unnamed_first else [0, 1, 0, 1, 2]
+    )

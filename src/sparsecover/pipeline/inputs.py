@@ -177,7 +177,7 @@ def in_scheme(labels: LabelSet, scheme: ClassScheme) -> LabelRaster:
     if labels.scheme == scheme:
         return labels.raster
     lookup = np.full(256, UNLABELLED, np.uint8)
-    lookup[: len(labels.scheme)] = [scheme.index(name) for name in labels.scheme.names]
+    lookup[: len(labels.scheme)] = [scheme.find(land) for land in labels.scheme.classes]
     return replace(labels.raster, values=lookup[labels.raster.values], scheme=scheme, shapes=None)
 
 
