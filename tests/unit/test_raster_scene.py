@@ -526,3 +526,13 @@ def test_cloud_masks_take_pixels_away(tmp_path: Path) -> None:
     assert scene.masked(Scene.from_array(np.zeros((1, 8, 8)))).read()[1].all()
     with pytest.raises(GridError, match="3 x 3 pixels where 8 x 8"):
         scene.masked(Scene.from_array(np.zeros((1, 3, 3))))
+
+
+@pytest.mark.parametrize("profile", [{}, {"nodata": -9999}, {"nodata": np.nan}], ids=["none", "number", "nan"])
+def test_scattered_nan_leaves_the_preview_its_data(tmp_path: Path, profile: dict[str, float]) -> None:
+    values = np.random.default_rng(0).normal(5, 1, (2, 200, 300)).astype(np.float32)
+    values[:, 3::5, 3::5] = np.nan  # at least one in every pixel of the preview
+    preview, valid = open_scene(save(tmp_path / "a.tif", values, **PLACE, **profile)).preview(20)
+    assert valid.mean() > 0.9
+    assert abs(preview[:, valid].mean() - 5) < 0.2
+    assert not preview[:, ~valid].any()

@@ -65,8 +65,15 @@ class FileSource:
         return self._pixels(window, window.height, window.width, Resampling.nearest)
 
     def decimate(self, height: int, width: int) -> tuple[Values, Valid]:
-        # The codes of a palette have no mean.
-        return self._pixels(self.grid.window, height, width, Resampling.nearest if self.codes else Resampling.average)
+        whole = self.grid.window
+        if self.codes:  # the codes of a palette have no mean
+            return self._pixels(whole, height, width, Resampling.nearest)
+        values, valid = self._pixels(whole, height, width, Resampling.average)
+        if self.stored_dtype.kind != "f" or valid.all():
+            return values, valid
+        # GDAL's mean is NaN where a single pixel is, unless the file declares NaN as nodata.
+        sampled, sampled_valid = self._pixels(whole, height, width, Resampling.nearest)
+        return np.where(valid, values, sampled), valid | sampled_valid
 
     def select(self, bands: Sequence[int]) -> "FileSource":
         return replace(
