@@ -94,6 +94,16 @@ def test_clicks_close_together_stay_together(tmp_path):
     assert held.counts(1)[0] + train.counts(1)[0] == 20
 
 
+@pytest.mark.parametrize("radius_m", [None, 1.0, 0.1])
+def test_clicks_are_clustered_with_any_radius(tmp_path, radius_m):
+    clusters = [(r, c) for r in (20, 170) for c in (20, 60, 100, 140, 180)]
+    points = [Point(c + dx + 0.5, 200 - r - dy - 0.5) for r, c in clusters for dx in (0, 4) for dy in (0, 4)]
+    labels = burnt(tmp_path, points, ["a"] * len(points), radius_m=radius_m)
+    assert len(label_groups(labels, 1, link_px=8).counts) == 10
+    again = labels.resized(GRID.resized(100, 100))
+    assert len(label_groups(again, 1, link_px=4).counts) == 10
+
+
 def test_clicks_all_close_together_are_still_divided(tmp_path):
     points = [Point(50.5 + 3 * i, 100.5) for i in range(12)]
     train, held, notes, _ = hold_out(burnt(tmp_path, points, ["a"] * 12), 1, buffer_px=64)

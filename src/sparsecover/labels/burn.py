@@ -33,13 +33,15 @@ class Burnt(NamedTuple):
 class Shapes:
     """Single-part geometries in pixels of a ``height`` x ``width`` grid with their class indices.
 
-    ``area`` is where every pixel without a shape is ``background``: polygons in pixels, a mask, or None for everywhere.
+    ``points`` marks those that were given as points, also where they have grown to discs. ``area`` is where every pixel
+    without a shape is ``background``: polygons in pixels, a mask, or None for everywhere.
     """
 
     height: int
     width: int
     geometries: Geometries
     classes: Indices
+    points: Mask
     conflict: Conflict = "unlabelled"
     background: int | None = None
     area: npt.NDArray[Any] | None = None
@@ -51,12 +53,6 @@ class Shapes:
     def on_background(self, index: int, area: npt.NDArray[Any] | None) -> "Shapes":
         """With the class of all pixels of ``area`` that no shape covers."""
         return replace(self, background=index, area=area)
-
-    @property
-    def points(self) -> Mask:
-        """Which shapes are points."""
-        points: Mask = shapely.get_type_id(self.geometries) == 0
-        return points
 
     def burn(self) -> Burnt:
         """Burn all shapes.
@@ -100,7 +96,7 @@ class Shapes:
         """Give shapes without any pixel the one of a point inside them; returns how many."""
         seen = np.zeros(len(self.classes) + 1, bool)
         seen[groups.ravel()] = True
-        missing = np.flatnonzero(~seen[1:] & ~self.points)
+        missing = np.flatnonzero(~seen[1:] & (shapely.get_dimensions(self.geometries) > 0))
         inner = shapely.get_coordinates(shapely.point_on_surface(self.geometries[missing]))
         col, row = np.floor(inner).astype(np.int64).T
         free = (row >= 0) & (row < self.height) & (col >= 0) & (col < self.width)

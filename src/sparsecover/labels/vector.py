@@ -71,8 +71,10 @@ def burn_label_set(
     if not labels.any():
         raise LabelError(f"All features of {path} on the scene are listed as unlabelled.")
     feature = placed.feature[labels]
-    geometries = _widened(placed.geometries[labels], grid, width_m, radius_m)
-    shapes = Shapes(grid.height, grid.width, geometries, classes[feature], conflict)
+    given = placed.geometries[labels]
+    geometries = _widened(given, grid, width_m, radius_m)
+    points = shapely.get_dimensions(given) == 0  # before they grow to discs
+    shapes = Shapes(grid.height, grid.width, geometries, classes[feature], points, conflict)
     if background is not None:
         area = valid if labelled_area is None else _area(labelled_area, grid)
         shapes = shapes.on_background(scheme.index(background), area)
