@@ -1,14 +1,18 @@
 """Label rasters: codes, unlabelled pixels, places, palettes and colour masks, and what is refused."""
 
 import pickle
+import sqlite3
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 from pyproj import CRS
 from rasterio.warp import Resampling, reproject
+from shapely.geometry import box
 
 from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.errors import GridError, LabelError
@@ -316,3 +320,33 @@ def test_real_mask_that_became_rgb(real_data):
 def test_real_broken_files(real_data, name):
     with pytest.raises(LabelError):
         read_labels(real_data / "geotiff_zoo" / name)
+
+
+def test_coordinate_systems_without_a_way_between_them(tmp_path):
+    moon = 'GEOGCS["Moon",DATUM["Moon",SPHEROID["Moon",1737400,0]],PRIMEM["0",0],UNIT["degree",0.0174532925199433]]'
+    labels = write(tmp_path, CODES.astype(np.uint8), crs=moon, transform=Affine(0.1, 0, 10, 0, -0.1, 50))
+    with pytest.raises(LabelError, match=r"labels\.tif cannot be transformed to the scene's.*gdal_edit -a_srs"):
+        MaskFile.open(labels, grid_of(2, 4))
+
+
+def test_several_bands_that_end_too_early(tmp_path):
+    labels = write(tmp_path, np.random.default_rng(0).integers(0, 2, (3, 200, 200), np.uint8))
+    labels.write_bytes(labels.read_bytes()[:20_000])
+    with pytest.raises(LabelError, match=r"labels\.tif cannot be read.*Is the file whole"):
+        MaskFile.open(labels)
+
+
+def test_a_geopackage_with_a_damaged_geometry(tmp_path):
+    path = tmp_path / "labels.gpkg"
+    gpd.GeoDataFrame({"class": ["a"]}, geometry=[box(500_000, 5_799_980, 500_020, 5_799_990)], crs=UTM).to_file(path)
+    with sqlite3.connect(path) as file:
+        for (trigger,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            file.execute(f'DROP TRIGGER "{trigger}"')
+        ((content,),) = file.execute("SELECT geom FROM labels")
+        # Its ring claims to have three points, and does not close.
+        damaged = content.replace((5).to_bytes(4, "little"), (3).to_bytes(4, "little"))
+        assert damaged != content
+        file.execute("UPDATE labels SET geom = ?", (damaged,))
+    with pytest.raises(LabelError, match=r"labels\.gpkg cannot be read.*it is damaged") as caught:
+        open_labels(path, grid_of(2, 4))
+    assert isinstance(caught.value.__cause__, shapely.errors.ShapelyError)

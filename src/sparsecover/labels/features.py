@@ -14,6 +14,9 @@ from sparsecover.errors import LabelError
 from sparsecover.grid import Grid
 from sparsecover.labels.burn import Geometries
 
+# pyogrio finds damage in the file, shapely in a geometry.
+_UNREADABLE = (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, shapely.errors.ShapelyError)
+
 
 class LabelsElsewhere(LabelError):
     """No feature lies on the scene; in a set of many scenes that is no mistake."""
@@ -58,10 +61,11 @@ def read_features(path: str | Path) -> gpd.GeoDataFrame:
         frame = gpd.read_parquet(file) if _is_parquet(file) else gpd.read_file(file, layer=layer or _only_layer(file))
     except LabelError:
         raise
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, OSError, ValueError) as error:
+    except (*_UNREADABLE, OSError, ValueError) as error:
         raise LabelError(
             f"{file} cannot be read as vector labels ({error}). "
-            "Expected a GeoPackage, GeoJSON, Shapefile or GeoParquet."
+            "Expected a GeoPackage, GeoJSON, Shapefile or GeoParquet; if it is one, it is damaged: copy or export it "
+            "again."
         ) from error
     if not isinstance(frame, gpd.GeoDataFrame) or frame.geometry.isna().all() or frame.geometry.is_empty.all():
         raise LabelError(f"{path} holds no features with a geometry; labels need at least one point, line or polygon.")

@@ -64,6 +64,8 @@ class MaskFile:
             if Path(path).exists() and is_vector(path):
                 raise LabelError(f"{path} holds vector labels; say which scene they lie on (--scene).") from error
             raise LabelError(f"The labels cannot be read. {error}") from error
+        except GDAL_ERRORS as error:
+            raise _unreadable(path, error) from error
         notes = []
         if not colors and len(_data_bands(source)) > 1:
             notes.append(f"{Path(path).name} holds equal bands; the first was taken.")
@@ -86,7 +88,7 @@ class MaskFile:
             with environment():
                 values, known = self._read(window)
         except GDAL_ERRORS as error:
-            raise LabelError(f"The labels {self.path} cannot be read ({reason(error)}). Is the file whole?") from error
+            raise _unreadable(self.path, error) from error
         if self.by_color:
             return _packed(values, self.snap), known
         if values.dtype.kind == "f":
@@ -174,6 +176,12 @@ class MaskFile:
         return [red << 16 | green << 8 | blue for red, green, blue in scheme.colors]
 
 
+def _unreadable(path: str | Path, error: Exception) -> LabelError:
+    return LabelError(
+        f"The labels {path} cannot be read ({reason(error)}). Is the file whole? If not, copy or download it again."
+    )
+
+
 def _data_bands(source: Any) -> list[int]:
     """Band numbers without alpha."""
     return [i for i, kind in enumerate(source.colorinterp, start=1) if kind != ColorInterp.alpha]
@@ -223,7 +231,13 @@ def _must_warp(own: Grid, grid: Grid, path: str | Path, notes: list[str]) -> boo
 
 
 def _check_overlap(own: Grid, grid: Grid, path: str | Path) -> None:
-    left, bottom, right, top = transform_bounds(own.crs, grid.crs, *own.bounds)
+    try:
+        left, bottom, right, top = transform_bounds(own.crs, grid.crs, *own.bounds)
+    except (*GDAL_ERRORS, ValueError) as error:
+        raise LabelError(
+            f"The coordinate system of the labels {path} cannot be transformed to the scene's: one may be local or of "
+            "another planet. Assign the one they were made in (gdal_edit -a_srs), or give labels in the scene's own."
+        ) from error
     scene = grid.bounds
     if left >= scene[2] or right <= scene[0] or bottom >= scene[3] or top <= scene[1]:
         raise LabelError(
