@@ -70,3 +70,14 @@ def test_pixels_without_data_are_no_background(small: SmallScene, cli: Command) 
     assert result.returncode == 0, result.stderr
     data = 96 * 128 - 16 * 16
     assert f"{data:,} of {96 * 128:,} pixels" in result.stdout, result.stdout
+
+
+def test_a_style_without_classes_does_not_keep_a_map_from_being_scored(
+    small: SmallScene, cli: Command, tmp_path: Path
+) -> None:
+    mapped = tmp_path / "map.tif"
+    mapped.write_bytes(small.truth.read_bytes())
+    mapped.with_suffix(".qml").write_text('<qgis><rasterrenderer type="singlebandgray"/></qgis>')
+    result = cli("evaluate", "--map", mapped, "--truth", small.truth)
+    assert result.returncode == 0, result.stderr
+    assert "not from its style" in result.stdout + result.stderr

@@ -8,7 +8,7 @@ from sparsecover.checkpoint import Checkpoint, load_checkpoint
 from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
 from sparsecover.datasets import open_dataset
-from sparsecover.errors import DataError
+from sparsecover.errors import ClassError, DataError
 from sparsecover.evaluation import Assessment, evaluate_map
 from sparsecover.labels import open_labels, read_labels
 from sparsecover.pipeline.files import prepare_folder, write_file
@@ -74,18 +74,23 @@ def evaluate_map_files(
         out: folder for metrics.json.
     """
     scene = open_scene(map_path)
-    scheme = _map_scheme(Path(map_path))
+    scheme, style_notes = _map_scheme(Path(map_path))
     labels = open_labels(truth, scene.grid, field=field, unlabelled=tuple(unlabelled))
     assessment, notes = evaluate_map(scene, labels.raster, labels.scheme, scheme)
-    for note in (*labels.notes, *notes):
+    for note in (*style_notes, *labels.notes, *notes):
         (reporter or Silent()).note(note)
     return _saved(assessment, out)
 
 
-def _map_scheme(path: Path) -> ClassScheme:
-    """The classes of a map: from the .qml beside it, else its category names, palette and codes."""
-    style = path.with_suffix(".qml")
-    return ClassScheme.from_config(style) if style.is_file() else read_labels(path).scheme
+def _map_scheme(path: Path) -> tuple[ClassScheme, list[str]]:
+    """The classes of a map, and notes: from the .qml beside it, else its category names, palette and codes."""
+    style, notes = path.with_suffix(".qml"), []
+    if style.is_file():
+        try:
+            return ClassScheme.from_config(style), []
+        except ClassError as error:  # any style may lie beside a map, a colour ramp for instance
+            notes.append(f"The classes are taken from the map itself, not from its style. {error}")
+    return read_labels(path).scheme, notes
 
 
 def evaluate(
