@@ -104,6 +104,7 @@ def check_labels(counts: np.ndarray, scheme: ClassScheme, pixels: int) -> list[F
                 "Label a second class, or name one with --background and --labelled-area.",
             )
         )
+    findings += _remapped(scheme)
     absent = [name for name, count in zip(scheme.names, counts, strict=True) if not count]
     if absent:
         findings.append(Finding("warning", f"No pixel is labelled as {_some(absent)}; the map will not show it."))
@@ -133,6 +134,20 @@ def check_labels(counts: np.ndarray, scheme: ClassScheme, pixels: int) -> list[F
         Finding("note", f"{counts.sum():,} of {pixels:,} pixels are labelled ({counts.sum() / pixels:.2%}).")
     )
     return findings
+
+
+def _remapped(scheme: ClassScheme) -> list[Finding]:
+    if scheme.codes_fit_map:
+        return []
+    changes = [f"{code} becomes {written}" for code, written in zip(scheme.codes, scheme.map_codes, strict=True)]
+    return [
+        Finding(
+            "warning",
+            f"Codes outside 0 to 254 do not fit into a map of one byte, which numbers the classes anew: "
+            f"{_some(changes)}.",
+            "The map's category names keep your codes; renumber the labels if the map must hold them itself.",
+        )
+    ]
 
 
 def check_leakage(sides: dict[str, Sequence[tuple[Scene, LabelRaster]]]) -> list[Finding]:

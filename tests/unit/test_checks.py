@@ -101,3 +101,10 @@ def test_overlapping_and_identical_scenes_are_found_and_neighbours_are_not(tmp_p
     assert "overlapping scenes" in leaks(stored("half.tif", 50))
     (tmp_path / "copy.tif").write_bytes((tmp_path / "first.tif").read_bytes())
     assert "byte-identical" in leaks(open_scene(tmp_path / "copy.tif"))
+
+
+def test_codes_that_do_not_fit_a_map_are_announced() -> None:
+    counts = np.array([500, 500])
+    found = messages(check_labels(counts, ClassScheme.from_codes({1000: "wood", 2000: "lake"}), 2000), "warning")
+    assert "1000 becomes 0, 2000 becomes 1" in found
+    assert messages(check_labels(counts, ClassScheme.from_codes({10: "wood", 254: "lake"}), 2000), "warning") == ""
