@@ -54,6 +54,11 @@ class Shapes:
         """With the class of all pixels of ``area`` that no shape covers."""
         return replace(self, background=index, area=area)
 
+    def recoded(self, lookup: Indices) -> "Shapes":
+        """With other class indices: ``lookup``, uint8[256], gives the new index of each old one."""
+        background = None if self.background is None else int(lookup[self.background])
+        return replace(self, classes=lookup[self.classes], background=background)
+
     def burn(self) -> Burnt:
         """Burn all shapes.
 

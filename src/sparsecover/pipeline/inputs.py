@@ -178,7 +178,9 @@ def in_scheme(labels: LabelSet, scheme: ClassScheme) -> LabelRaster:
         return labels.raster
     lookup = np.full(256, UNLABELLED, np.uint8)
     lookup[: len(labels.scheme)] = [scheme.find(land) for land in labels.scheme.classes]
-    return replace(labels.raster, values=lookup[labels.raster.values], scheme=scheme, shapes=None)
+    raster = labels.raster
+    shapes = None if raster.shapes is None else raster.shapes.recoded(lookup)
+    return replace(raster, values=lookup[raster.values], scheme=scheme, shapes=shapes)
 
 
 def whole_valid_mask(scene: Scene, rows: int = 2048) -> np.ndarray:
