@@ -13,6 +13,10 @@ from sparsecover.labels.groups import LabelGroups, label_groups
 from sparsecover.labels.label_raster import LabelRaster
 
 
+class TooFewGroups(LabelError):
+    """Fewer groups of labels than folds; among many scenes that is no mistake."""
+
+
 class Fold(NamedTuple):
     """Labels to train on and labels kept aside.
 
@@ -52,12 +56,15 @@ def k_folds(labels: LabelRaster, num_classes: int, k: int, seed: int = 0, buffer
     """As ``hold_out``, k times with disjoint held-out parts.
 
     Together these are all labels but those of classes with a single group, which are always trained on.
+
+    Raises:
+        TooFewGroups: fewer groups than ``k``.
     """
     if k < 2:
         raise LabelError(f"Cross-validation needs at least 2 folds; given {k}.")
     groups = label_groups(labels, num_classes, link_px=buffer_px)
     if len(groups.counts) < k:
-        raise LabelError(f"{k} folds need at least {k} groups of labels; there are {len(groups.counts)}.")
+        raise TooFewGroups(f"{k} folds need at least {k} groups of labels; there are {len(groups.counts)}.")
     side = assign_groups(groups.weights, [1 / k] * k, seed)
     only = (groups.counts > 0).sum(axis=0) == 1
     side[(groups.counts[:, only] > 0).any(axis=1)] = -1  # a class must be trained on before it can be tested

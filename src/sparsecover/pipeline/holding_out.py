@@ -1,8 +1,13 @@
 """Which labels train and which score a map: whole groups of labels, never single pixels of one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from sparsecover.classes import UNLABELLED
 from sparsecover.labels import hold_out, k_folds
+from sparsecover.labels.holdout import Fold, TooFewGroups
 from sparsecover.pipeline.inputs import BurntPair, Inputs
 
 SHARE = 0.25
@@ -37,14 +42,17 @@ class Split:
 
 
 def split_labels(inputs: Inputs, folds: int | None, seed: int) -> Split:
-    """Hold out a quarter of the label groups of each scene, or cut them into folds."""
+    """Hold out a quarter of the label groups of each scene, or cut them into folds.
+
+    Raises:
+        TooFewGroups: no scene has a group of labels for each fold.
+    """
     classes = len(inputs.scheme)
-    by_scene = [
-        k_folds(labels, classes, folds, seed, BUFFER_PX)
+    by_scene = (
+        _folds_by_scene(inputs.pairs, classes, folds, seed)
         if folds
-        else [hold_out(labels, classes, SHARE, seed, BUFFER_PX)]
-        for _, labels in inputs.pairs
-    ]
+        else [[hold_out(labels, classes, SHARE, seed, BUFFER_PX)] for _, labels in inputs.pairs]
+    )
     scenes = [scene for scene, _ in inputs.pairs]
     cut = []
     for fold in zip(*by_scene, strict=True):
@@ -54,3 +62,19 @@ def split_labels(inputs: Inputs, folds: int | None, seed: int) -> Split:
     parts = [part for folds_of_scene in by_scene for part in folds_of_scene]
     notes = dict.fromkeys(note for part in parts for note in part.notes)
     return Split(tuple(cut), tuple(notes), any(part.optimistic for part in parts))
+
+
+def _folds_by_scene(pairs: Sequence[BurntPair], classes: int, folds: int, seed: int) -> list[list[Fold]]:
+    """The folds of each scene; scenes with too few groups of labels train in all and are scored in none."""
+    found, failures = [], []
+    for scene, labels in pairs:
+        try:
+            found.append(k_folds(labels, classes, folds, seed, BUFFER_PX))
+        except TooFewGroups as error:
+            failures.append(error)
+            note = f"{scene.name} only trains and is not scored: {error}"
+            nothing = labels.with_values(np.full_like(labels.values, UNLABELLED))
+            found.append([Fold(labels, nothing, [note], optimistic=False)] * folds)
+    if len(failures) == len(found):
+        raise failures[0]
+    return found
