@@ -184,24 +184,26 @@ def sheet(
         axis.set_title(title, fontsize=9)
     swatches = [Patch(color=(r / 255, g / 255, b / 255), label=_short(name)) for name, (r, g, b) in legend.items()]
     figure.legend(handles=swatches, loc="outside lower center", ncols=6, fontsize=7, frameon=False)
-    return _png(figure, "paper", dpi=130)
+    return saved(figure, "paper", dpi=130)
 
 
 # --- charts -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class _Theme:
+class Theme:
+    """Colours of a chart: of letters, grid and paper, and of lines in turn."""
+
     text: str
     grid: str
     paper: str
     lines: tuple[str, ...]
 
 
-_THEMES = {
-    "paper": _Theme("#30343b", "#dfe3e8", "#ffffff", ("#2563a8", "#c2581a", "#2c8559", "#8452a8")),
-    "light": _Theme("#30343b", "#dfe3e8", "none", ("#2563a8", "#c2581a", "#2c8559", "#8452a8")),
-    "dark": _Theme("#d7dbe2", "#3a404a", "none", ("#6fb0f2", "#f0955a", "#63c795", "#c39be6")),
+THEMES = {
+    "paper": Theme("#30343b", "#dfe3e8", "#ffffff", ("#2563a8", "#c2581a", "#2c8559", "#8452a8")),
+    "light": Theme("#30343b", "#dfe3e8", "none", ("#2563a8", "#c2581a", "#2c8559", "#8452a8")),
+    "dark": Theme("#d7dbe2", "#3a404a", "none", ("#6fb0f2", "#f0955a", "#63c795", "#c39be6")),
 }
 _PANEL = (4.2, 2.9)  # inches: three fit beside each other on a desktop, one on a phone, with letters of one size
 ThemeName = Literal["paper", "light", "dark"]
@@ -217,14 +219,14 @@ def curves(history: History, panels: Sequence[Panel] = ("loss", "score"), theme:
         panels: which, from left to right.
         theme: ``paper`` is opaque; ``light`` and ``dark`` are transparent for pages of that kind.
     """
-    figure, axes = _figure(_PANEL[0] * len(panels), _PANEL[1], theme, len(panels))
+    figure, axes = chart(_PANEL[0] * len(panels), _PANEL[1], theme, len(panels))
     for axis, panel in zip(axes, panels, strict=True):
         _draw_lines(axis, history, panel_columns(history, panel), theme)
-        axis.set_title(panel.capitalize(), loc="left", fontsize=10, color=_THEMES[theme].text)
-        axis.set_xlabel("epoch", fontsize=9, color=_THEMES[theme].text)
+        axis.set_title(panel.capitalize(), loc="left", fontsize=10, color=THEMES[theme].text)
+        axis.set_xlabel("epoch", fontsize=9, color=THEMES[theme].text)
         if panel == "score":
             axis.set_ylim(0, 1)
-    return _png(figure, theme)
+    return saved(figure, theme)
 
 
 def panel_columns(history: History, panel: Panel) -> list[str]:
@@ -240,7 +242,7 @@ def panel_columns(history: History, panel: Panel) -> list[str]:
 def _draw_lines(axis: "Axes", history: History, columns: Sequence[str], theme: ThemeName) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    look, handles = _THEMES[theme], []
+    look, handles = THEMES[theme], []
     for color, column in zip(look.lines, columns, strict=False):
         points = [(_number(row.get("epoch", i + 1)), _number(row.get(column))) for i, row in enumerate(history)]
         epochs, values = np.asarray([point for point in points if np.isfinite(point).all()]).T
@@ -257,8 +259,8 @@ def per_class_iou(
     names: Sequence[str], colors: Sequence[Color], scores: Iterable[float], theme: ThemeName = "paper"
 ) -> bytes:
     """Bars of IoU by class as a PNG; NaN is written as no score."""
-    figure, (axis,) = _figure(6.0, 0.9 + 0.27 * len(names), theme)
-    values, text = np.asarray(list(scores), float), _THEMES[theme].text
+    figure, (axis,) = chart(6.0, 0.9 + 0.27 * len(names), theme)
+    values, text = np.asarray(list(scores), float), THEMES[theme].text
     places = np.arange(len(names))
     axis.barh(places, np.nan_to_num(values), color=np.asarray(colors) / 255, height=0.72)
     for place, value in zip(places, values, strict=True):
@@ -268,7 +270,7 @@ def per_class_iou(
     axis.set_ylim(len(names) - 0.4, -0.6)
     axis.set_xlim(0, 1.08)
     axis.set_title("IoU by class", loc="left", fontsize=10, color=text)
-    return _png(figure, theme)
+    return saved(figure, theme)
 
 
 def reliability(bins: Sequence[tuple[float, float, int]], theme: ThemeName = "paper") -> bytes:
@@ -276,8 +278,8 @@ def reliability(bins: Sequence[tuple[float, float, int]], theme: ThemeName = "pa
 
     ``bins`` are (mean confidence, accuracy, pixels) of each bin that has pixels.
     """
-    figure, (axis,) = _figure(*_PANEL, theme)
-    look = _THEMES[theme]
+    figure, (axis,) = chart(*_PANEL, theme)
+    look = THEMES[theme]
     axis.plot([0, 1], [0, 1], color=look.grid, linewidth=1.5, linestyle="--")
     if bins:
         stated, right, pixels = (np.asarray(column, float) for column in zip(*bins, strict=True))
@@ -287,13 +289,14 @@ def reliability(bins: Sequence[tuple[float, float, int]], theme: ThemeName = "pa
     axis.set_ylim(0, 1.02)
     axis.set_xlabel("confidence stated", fontsize=9, color=look.text)
     axis.set_title("Share of pixels that are right", loc="left", fontsize=10, color=look.text)
-    return _png(figure, theme)
+    return saved(figure, theme)
 
 
-def _figure(width: float, height: float, theme: ThemeName, panels: int = 1) -> "tuple[Figure, list[Axes]]":
+def chart(width: float, height: float, theme: ThemeName, panels: int = 1) -> "tuple[Figure, list[Axes]]":
+    """An empty figure of ``width`` x ``height`` inches with panels side by side, in the look of all charts here."""
     from matplotlib.figure import Figure
 
-    look = _THEMES[theme]
+    look = THEMES[theme]
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = [figure.add_subplot(1, panels, i + 1) for i in range(panels)]
     for axis in axes:
@@ -307,11 +310,15 @@ def _figure(width: float, height: float, theme: ThemeName, panels: int = 1) -> "
     return figure, axes
 
 
-def _png(figure: "Figure", theme: ThemeName, dpi: int = 170) -> bytes:
+def saved(figure: "Figure", theme: ThemeName, dpi: int = 170, kind: Literal["png", "svg"] = "png") -> bytes:
+    """A figure as the bytes of a file; the same figure gives the same bytes."""
+    from matplotlib import rc_context
+
     file = io.BytesIO()
-    with warnings.catch_warnings():
+    undated: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {}
+    with warnings.catch_warnings(), rc_context({"svg.hashsalt": "sparsecover"}):
         warnings.filterwarnings("ignore", "Glyph .* missing")  # class names in any script; boxes are drawn instead
-        figure.savefig(file, format="png", dpi=dpi, facecolor=_THEMES[theme].paper)
+        figure.savefig(file, format=kind, dpi=dpi, facecolor=THEMES[theme].paper, **undated)
     return file.getvalue()
 
 

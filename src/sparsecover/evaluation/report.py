@@ -1,7 +1,5 @@
 """The report: one HTML file that holds everything it shows and reads well on screen, phone and paper."""
 
-import base64
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +10,7 @@ import numpy.typing as npt
 from sparsecover import figures
 from sparsecover.classes import ClassScheme
 from sparsecover.evaluation.assessment import Assessment
+from sparsecover.evaluation.pages import data_uri, page_environment
 from sparsecover.evaluation.remarks import FEW_PIXELS, remarks
 from sparsecover.evaluation.views import SceneView
 
@@ -87,25 +86,7 @@ class ReportContent:
 
 def render_report(content: ReportContent) -> str:
     """The page as HTML text: pictures inlined, nothing loaded from elsewhere, all texts escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("sparsecover.evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "count": lambda n: f"{n:,}",
-        "score": lambda x: "–" if math.isnan(x) else f"{x:.3f}",
-        "percent": _percent,
-        "area": _area,
-        "duration": _duration,
-        "css": lambda color: "#{:02x}{:02x}{:02x}".format(*color),
-        "png": lambda picture: _data_uri(figures.encode(picture, "png"), "png"),
-        "jpeg": lambda picture: _data_uri(figures.encode(picture, "jpeg"), "jpeg"),
-    }
+    environment = page_environment("sparsecover.evaluation")
     return environment.get_template("report.html.j2").render(
         content=content,
         assessment=content.assessment,
@@ -155,7 +136,7 @@ def _charts(content: ReportContent) -> list[dict[str, str]]:
     charts = []
 
     def add(alt: str, draw: Any) -> None:
-        images = {theme: _data_uri(draw(theme), "png") for theme in ("light", "dark")}
+        images = {theme: data_uri(draw(theme), "png") for theme in ("light", "dark")}
         charts.append({"alt": alt, **images})
 
     for panel in _PANELS:
@@ -172,23 +153,3 @@ def _shape(views: Sequence[SceneView]) -> str:
     """How pictures stand together: side by side where scenes are tall, below each other where they are wide."""
     ratio = max((view.scene.shape[1] / view.scene.shape[0] for view in views), default=1.0)
     return "wide" if ratio > 2 else "tall" if ratio < 0.7 else "square"
-
-
-def _data_uri(data: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
-
-
-def _percent(share: float) -> str:
-    if share and share < 0.001:
-        return f"{100 * share:.2g}%"
-    return f"{100 * share:.1f}%"
-
-
-def _area(hectares: float) -> str:
-    digits = 0 if hectares >= 1000 else 1 if hectares >= 10 else 3
-    return f"{hectares:,.{digits}f}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
