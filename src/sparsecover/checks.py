@@ -175,9 +175,9 @@ def check_leakage(sides: dict[str, Sequence[tuple[Scene, LabelRaster]]]) -> list
 def _shared(scene: Scene, labels: LabelRaster, other: Scene, other_labels: LabelRaster) -> str | None:
     if scene.paths and scene.paths == other.paths:
         return _shared_labels(labels, other_labels)
-    if scene.paths and other.paths and _digest(scene.paths) == _digest(other.paths):
+    if scene.paths and other.paths and _identical(scene.paths, other.paths):
         return "byte-identical images"
-    if scene.grid.is_georeferenced and scene.grid.crs == other.grid.crs and _overlap(scene, other):
+    if scene.grid.overlaps(other.grid):
         return "overlapping scenes"
     return None
 
@@ -194,11 +194,13 @@ def _shared_labels(labels: LabelRaster, other: LabelRaster) -> str | None:
     return None
 
 
-def _overlap(scene: Scene, other: Scene) -> bool:
-    a, b = scene.grid.bounds, other.grid.bounds
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    pixel = abs(scene.grid.transform.determinant) ** 0.5
-    return bool(width > pixel and height > pixel)  # neighbours that only touch share no pixel
+def _identical(paths: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    """Whether files hold the same bytes; sizes are compared first, so that few files need be read whole."""
+    return _sizes(paths) == _sizes(others) and _digest(paths) == _digest(others)
+
+
+def _sizes(paths: tuple[str, ...]) -> list[int | None]:
+    return [Path(path).stat().st_size if Path(path).is_file() else None for path in paths]
 
 
 @cache

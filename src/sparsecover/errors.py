@@ -5,6 +5,7 @@ SparseCoverError
 ├── SceneError       (OSError)       a raster that cannot be opened or read
 ├── GridError        (ValueError)    windows, sizes and coordinate systems that do not fit together
 ├── LabelError       (ValueError)    labels that cannot be used
+│   └── LabelsElsewhere              labels without one on the scene
 ├── ClassError       (ValueError)    classes, codes and colours
 ├── DataError        (ValueError)    sets of scenes and labels, splits, plans
 ├── ModelError       (ValueError)    unknown models, losses and options; wrong shapes
@@ -38,6 +39,10 @@ class GridError(SparseCoverError, ValueError):
 
 class LabelError(SparseCoverError, ValueError):
     """Labels that cannot be used."""
+
+
+class LabelsElsewhere(LabelError):
+    """A good label file without a label on the scene; among many scenes that is no mistake."""
 
 
 class ClassError(SparseCoverError, ValueError):

@@ -154,6 +154,32 @@ class Grid:
             return True
         return bool(rasterio.crs.CRS.from_wkt(self.crs) == rasterio.crs.CRS.from_wkt(other.crs))
 
+    def overlaps(self, other: Self) -> bool:
+        """Whether the boxes around both share more than a pixel; False where one has no place on the ground."""
+        if not (self.is_georeferenced and other.is_georeferenced):
+            return False
+        theirs = other.bounds
+        if not self.same_crs(other):
+            theirs = _bounds_in(self.crs, other)
+        mine = self.bounds
+        width = min(mine[2], theirs[2]) - max(mine[0], theirs[0])
+        height = min(mine[3], theirs[3]) - max(mine[1], theirs[1])
+        pixel = abs(self.transform.determinant) ** 0.5
+        return bool(width > pixel and height > pixel)  # neighbours that only touch share no pixel
+
+
+def _bounds_in(crs: str | None, grid: Grid) -> tuple[float, float, float, float]:
+    """The box around a grid in another coordinate system; infinite where it cannot be transformed."""
+    from pyproj import CRS, Transformer
+    from pyproj.exceptions import ProjError
+
+    try:
+        there = Transformer.from_crs(CRS.from_wkt(grid.crs or ""), CRS.from_wkt(crs or ""), always_xy=True)
+        left, bottom, right, top = there.transform_bounds(*grid.bounds)
+    except ProjError:
+        return math.inf, math.inf, -math.inf, -math.inf
+    return left, bottom, right, top
+
 
 # Maps true to area or shape are off by less in length; Mercator's lengths grow to twice the ground's at 60 degrees.
 _LENGTH_ERROR = 0.02

@@ -14,13 +14,12 @@ from sparsecover.datasets.layouts import LAYOUTS, Listing
 from sparsecover.datasets.layouts.base import Entry
 from sparsecover.datasets.layouts.pairing import summary
 from sparsecover.datasets.pair import Dataset, Labels, Pair
-from sparsecover.errors import ClassError, DataError, SparseCoverError, nearest
+from sparsecover.errors import ClassError, DataError, LabelsElsewhere, SparseCoverError, nearest
 from sparsecover.grid import Window, tiles
 from sparsecover.labels import (
     CodeTable,
     LabelFile,
     LabelRaster,
-    LabelsElsewhere,
     MaskFile,
     burn_label_set,
     is_vector,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from sparsecover.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from sparsecover.labels.arrays import check_memory as check_memory
     from sparsecover.labels.burn import Conflict as Conflict
     from sparsecover.labels.code_table import CodeTable as CodeTable
     from sparsecover.labels.coding import scheme_of as scheme_of
-    from sparsecover.labels.features import LabelsElsewhere as LabelsElsewhere
     from sparsecover.labels.features import is_vector as is_vector
     from sparsecover.labels.features import place_features as place_features
     from sparsecover.labels.features import read_features as read_features
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sparsecover.labels.mask_file import MaskFile as MaskFile
     from sparsecover.labels.opening import open_labels as open_labels
     from sparsecover.labels.samplers import SAMPLERS as SAMPLERS
+    from sparsecover.labels.shared_ground import apart_on_ground as apart_on_ground
     from sparsecover.labels.simulate import simulate_labels as simulate_labels
     from sparsecover.labels.simulate_windows import simulate_file as simulate_file
     from sparsecover.labels.vector import burn_label_set as burn_label_set
@@ -44,9 +45,9 @@ if TYPE_CHECKING:
 __all__, __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "check_memory": "arrays",
         "Conflict": "burn",
         "scheme_of": "coding",
-        "LabelsElsewhere": "features",
         "is_vector": "features",
         "place_features": "features",
         "read_features": "features",
@@ -67,6 +68,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "MaskFile": "mask_file",
         "open_labels": "opening",
         "SAMPLERS": "samplers",
+        "apart_on_ground": "shared_ground",
         "simulate_labels": "simulate",
         "simulate_file": "simulate_windows",
         "burn_label_set": "vector",

@@ -10,16 +10,12 @@ import pyogrio
 import shapely
 from affine import Affine
 
-from sparsecover.errors import LabelError
+from sparsecover.errors import LabelError, LabelsElsewhere
 from sparsecover.grid import Grid
 from sparsecover.labels.burn import Geometries
 
 # pyogrio finds damage in the file, shapely in a geometry.
 _UNREADABLE = (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, shapely.errors.ShapelyError)
-
-
-class LabelsElsewhere(LabelError):
-    """No feature lies on the scene; in a set of many scenes that is no mistake."""
 
 
 class Placed(NamedTuple):

@@ -1,6 +1,7 @@
 """Labels kept aside to measure accuracy: whole groups, class by class, with a buffer around them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ class Fold(NamedTuple):
     """Labels to train on and labels kept aside.
 
     Attributes:
-        train, held_out: the two sides.
+        train, held_out: the two sides; the groups of the second are those that were held out as wholes.
         notes: what had to be done, in plain words.
         optimistic: whether the two lie so close that scores on the held-out labels are too good.
     """
@@ -47,7 +48,7 @@ def hold_out(labels: LabelRaster, num_classes: int, share: float = 0.25, seed: i
         raise LabelError(f"The share to hold out must lie between 0 and 1; given {share:g}.")
     groups = label_groups(labels, num_classes, link_px=buffer_px)
     side = assign_groups(groups.weights, [1 - share, share], seed)
-    fold = _fold(labels, num_classes, groups.where(side == 1), buffer_px)
+    fold = _fold(labels, groups, side == 1, num_classes, buffer_px)
     unmeasured = _unmeasured(groups, fold.held_out.counts(num_classes) > 0, labels)
     return fold._replace(notes=fold.notes + unmeasured)
 
@@ -69,7 +70,7 @@ def k_folds(labels: LabelRaster, num_classes: int, k: int, seed: int = 0, buffer
     only = (groups.counts > 0).sum(axis=0) == 1
     side[(groups.counts[:, only] > 0).any(axis=1)] = -1  # a class must be trained on before it can be tested
     notes = _unmeasured(groups, ~only, labels)
-    folds = [_fold(labels, num_classes, groups.where(side == fold), buffer_px) for fold in range(k)]
+    folds = [_fold(labels, groups, side == fold, num_classes, buffer_px) for fold in range(k)]
     return [fold._replace(notes=fold.notes + notes) for fold in folds]
 
 
@@ -135,9 +136,13 @@ def buffer_note(wanted_px: int, kept_px: int) -> list[str]:
     ]
 
 
-def _fold(labels: LabelRaster, num_classes: int, held: Mask, buffer_px: int) -> Fold:
+def _fold(labels: LabelRaster, groups: LabelGroups, chosen: Mask, num_classes: int, buffer_px: int) -> Fold:
+    """Hold out the chosen groups, bool [G]; each stays one group when scores are resampled."""
+    held = groups.where(chosen)
     train, kept_px = apart(labels, held, num_classes, buffer_px)
-    return Fold(train, labels.keep(held), buffer_note(buffer_px, kept_px), kept_px < buffer_px)
+    numbers = np.where(held, groups.numbers, 0).astype(np.uint32)
+    held_out = replace(labels.keep(held), groups=numbers, shapes=None, dropped=None)
+    return Fold(train, held_out, buffer_note(buffer_px, kept_px), kept_px < buffer_px)
 
 
 def _unmeasured(groups: LabelGroups, tested: npt.NDArray[np.bool_], labels: LabelRaster) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsecover.classes import UNLABELLED, ClassScheme
-from sparsecover.errors import GridError, LabelError
+from sparsecover.errors import GridError, LabelError, LabelsElsewhere
 from sparsecover.grid import Grid, Window
 from sparsecover.labels.arrays import Groups, Indices, Mask, count_values
 from sparsecover.labels.burn import Shapes, nearest_index
@@ -100,7 +100,7 @@ def finish(
     """Drop labels on invalid pixels and count what is left; the raster must carry its scheme.
 
     Raises:
-        LabelError: no labelled pixel is left; GridError: a mask of another size.
+        LabelsElsewhere: no labelled pixel is left; GridError: a mask of another size.
     """
     scheme = raster.scheme
     assert scheme is not None
@@ -113,7 +113,7 @@ def finish(
             notes = [*notes, f"{lost} labelled pixels lie on pixels without data and were dropped."]
     counts = raster.counts(len(scheme))
     if not counts.any():
-        raise LabelError("No labelled pixel is left. " + " ".join(notes))
+        raise LabelsElsewhere("No labelled pixel is left. " + " ".join(notes))
     table: list[dict[str, object]] = [
         {"code": c.code, "name": c.name, "pixels": int(counts[i]), "features": (features or {}).get(i, 0)}
         for i, c in enumerate(scheme.classes)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from sparsecover.classes import UNLABELLED, ClassScheme
-from sparsecover.errors import LabelError
+from sparsecover.errors import LabelsElsewhere
 from sparsecover.grid import Grid
-from sparsecover.labels.arrays import Indices, Mask
+from sparsecover.labels.arrays import Indices, Mask, check_memory
 from sparsecover.labels.label_raster import LabelRaster, LabelSet, finish
 from sparsecover.labels.mask_file import MaskFile
 
@@ -38,12 +38,13 @@ def read_labels(
 
     Raises:
         LabelError: unreadable files, fractions, more than 255 classes, unknown codes or colours (listed with counts),
-            sizes that differ, labels beside the scene, or no labelled pixel.
+            sizes that differ.
+        LabelsElsewhere: labels beside the scene, or no labelled pixel.
     """
     mask = MaskFile.open(path, grid, by_color=by_color, snap=snap)
     scheme = scheme or mask.scan(unlabelled).scheme()
     if not len(scheme):
-        raise LabelError(f"{path} holds no labelled pixel: all are nodata, -1, 255 or listed as unlabelled.")
+        raise LabelsElsewhere(f"{path} holds no labelled pixel: all are nodata, -1, 255 or listed as unlabelled.")
     raster = LabelRaster(read_indices(mask, scheme, unlabelled), mask.grid, scheme=scheme)
     return finish(raster, list(mask.notes), valid)
 
@@ -54,6 +55,7 @@ def read_indices(mask: MaskFile, scheme: ClassScheme, unlabelled: Collection[int
     Raises:
         LabelError: codes or colours that the scheme does not have, with their counts over the whole file.
     """
+    check_memory(mask.grid)
     values = np.full((mask.grid.height, mask.grid.width), UNLABELLED, np.uint8)
     unknown: Counter[int] = Counter()
     for window in mask.strips():

@@ -14,7 +14,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 
 from sparsecover.classes import MAX_CLASSES, UNLABELLED, ClassScheme
-from sparsecover.errors import LabelError, SceneError
+from sparsecover.errors import LabelError, LabelsElsewhere, SceneError
 from sparsecover.grid import Grid, Window, tiles
 from sparsecover.labels.arrays import Indices, Mask
 from sparsecover.labels.code_table import CodeTable, category_names, palette
@@ -240,7 +240,7 @@ def _check_overlap(own: Grid, grid: Grid, path: str | Path) -> None:
         ) from error
     scene = grid.bounds
     if left >= scene[2] or right <= scene[0] or bottom >= scene[3] or top <= scene[1]:
-        raise LabelError(
+        raise LabelsElsewhere(
             f"The labels {path} lie beside the scene: they span ({left:.6g}, {bottom:.6g}, {right:.6g}, {top:.6g}) "
             f"and the scene ({', '.join(f'{v:.6g}' for v in scene)}) in the scene's coordinate system (left, bottom, "
             "right, top). Check that they belong together."

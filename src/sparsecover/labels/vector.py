@@ -10,9 +10,9 @@ import numpy as np
 import shapely
 
 from sparsecover.classes import UNLABELLED, ClassScheme
-from sparsecover.errors import LabelError
+from sparsecover.errors import LabelError, LabelsElsewhere
 from sparsecover.grid import Grid
-from sparsecover.labels.arrays import Indices, Mask
+from sparsecover.labels.arrays import Indices, Mask, check_memory
 from sparsecover.labels.burn import Conflict, Geometries, Shapes, widen
 from sparsecover.labels.coding import Values, class_column, code_values, encode, scheme_of
 from sparsecover.labels.features import place_features, read_features, split_layer
@@ -64,12 +64,13 @@ def burn_label_set(
     """
     if labelled_area is not None and background is None:
         raise LabelError("A labelled area needs the name of the class that fills it: --background NAME.")
+    check_memory(grid)
     frame = read_features(path)
     classes, scheme = _classes(frame, field, path, scheme, background, unlabelled)
     placed = place_features(frame, grid, path)
     labels = classes[placed.feature] != UNLABELLED
     if not labels.any():
-        raise LabelError(f"All features of {path} on the scene are listed as unlabelled.")
+        raise LabelsElsewhere(f"All features of {path} on the scene are listed as unlabelled.")
     feature = placed.feature[labels]
     given = placed.geometries[labels]
     geometries = _widened(given, grid, width_m, radius_m)

@@ -17,9 +17,8 @@ import numpy.typing as npt
 
 from sparsecover.classes import ClassScheme
 from sparsecover.datasets import Dataset, Pair
-from sparsecover.errors import DataError, OutputError, SceneError
+from sparsecover.errors import DataError, LabelsElsewhere, OutputError, SceneError
 from sparsecover.grid import Grid
-from sparsecover.labels import LabelsElsewhere
 from sparsecover.patches.extract_plan import SIDES, ExtractOptions, PlannedPatch, assign_sides, plan_pair
 from sparsecover.raster import MapWriter, Scene
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparsecover.classes import UNLABELLED
-from sparsecover.labels import hold_out, k_folds
+from sparsecover.labels import apart_on_ground, hold_out, k_folds
 from sparsecover.labels.holdout import Fold, TooFewGroups
 from sparsecover.pipeline.inputs import BurntPair, Inputs
 
@@ -54,12 +54,12 @@ def split_labels(inputs: Inputs, folds: int | None, seed: int) -> Split:
         else [[hold_out(labels, classes, SHARE, seed, BUFFER_PX)] for _, labels in inputs.pairs]
     )
     scenes = [scene for scene, _ in inputs.pairs]
-    cut = []
-    for fold in zip(*by_scene, strict=True):
+    cut, parts = [], []
+    for fold in (apart_on_ground(fold, classes, BUFFER_PX) for fold in zip(*by_scene, strict=True)):
+        parts += fold
         train = tuple((scene, part.train) for scene, part in zip(scenes, fold, strict=True))
         held = tuple((scene, part.held_out) for scene, part in zip(scenes, fold, strict=True))
         cut.append((train, held))
-    parts = [part for folds_of_scene in by_scene for part in folds_of_scene]
     notes = dict.fromkeys(note for part in parts for note in part.notes)
     return Split(tuple(cut), tuple(notes), any(part.optimistic for part in parts))
 

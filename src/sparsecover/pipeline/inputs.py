@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsecover.classes import UNLABELLED, ClassScheme
-from sparsecover.errors import DataError, GridError, LabelError
-from sparsecover.labels import LabelFile, LabelRaster, LabelSet, open_labels
+from sparsecover.errors import DataError, GridError, LabelError, LabelsElsewhere
+from sparsecover.labels import LabelFile, LabelRaster, LabelSet, check_memory, open_labels
 from sparsecover.raster import Scene, drop_empty_bands, open_scene
 
 WHOLE_SCENE = "scene"
@@ -152,21 +152,22 @@ def _place(scenes: list[Scene], to_map: list[Scene], files: Sequence[str | Path]
     given = ClassScheme.from_config(options.classes) if options.classes else None
     notes: list[str] = []
     found: list[tuple[Scene, LabelSet]] = []
-    failures: list[LabelError] = []
+    elsewhere: list[LabelsElsewhere] = []
     for scene, file in zip(scenes, files, strict=True):
+        check_memory(scene.grid)
         valid = whole_valid_mask(scene)
         if not valid.any():
             notes.append(f"{scene.name} holds only nodata; its map will too.")
             continue
         try:
             found.append((scene, open_labels(file, scene.grid, scheme=given, valid=valid, **label_arguments(options))))
-        except LabelError as error:
-            failures.append(error)
+        except LabelsElsewhere as error:
+            elsewhere.append(error)
     if not found:
-        raise failures[0] if failures else DataError(f"There is nothing to train on. {' '.join(notes)}")
+        raise elsewhere[0] if elsewhere else DataError(f"There is nothing to train on. {' '.join(notes)}")
     scheme = given or ClassScheme.union([labels.scheme for _, labels in found])
     notes += [f"{scene.name}: {note}" for scene, labels in found for note in labels.notes]
-    notes += [f"Mapped without labels of its own: {error}" for error in failures]
+    notes += [f"Mapped without labels of its own: {error}" for error in elsewhere]
     pairs = tuple((scene, in_scheme(labels, scheme)) for scene, labels in found)
     table = _merge([row for _, labels in found for row in labels.table])
     return Inputs(tuple(scenes), tuple(to_map), pairs, scheme, table, notes)

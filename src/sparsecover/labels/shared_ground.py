@@ -1,0 +1,61 @@
+"""Ground that scenes have in common: what one of them holds out, none may train on."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from rasterio.enums import Resampling
+from rasterio.warp import reproject
+
+from sparsecover.classes import UNLABELLED
+from sparsecover.grid import Grid
+from sparsecover.labels.arrays import Mask
+from sparsecover.labels.holdout import Fold, near
+from sparsecover.labels.label_raster import LabelRaster
+from sparsecover.raster.gdal import environment
+
+
+def apart_on_ground(folds: Sequence[Fold], num_classes: int, buffer_px: int) -> list[Fold]:
+    """Take from each scene's training labels what other scenes hold out on the same ground.
+
+    Args:
+        folds: the sides of one split, one a scene.
+        buffer_px: training labels at most this many rows and columns from held-out ground are left out, too.
+
+    Returns:
+        The folds with fewer training labels. Where a class would lose all of them nothing is taken, and the folds are
+        marked optimistic.
+    """
+    masks = [_held_elsewhere(number, folds) for number in range(len(folds))]
+    trains = [
+        fold.train if mask is None else fold.train.keep(~near(mask, buffer_px))
+        for fold, mask in zip(folds, masks, strict=True)
+    ]
+    if all(mask is None for mask in masks):
+        return list(folds)
+    before = sum(fold.train.counts(num_classes) for fold in folds)
+    after = sum(train.counts(num_classes) for train in trains)
+    if np.any((after == 0) & (before > 0)):
+        note = "Scenes overlap, and what trains in one is held out in another: the accuracy is optimistic."
+        return [fold._replace(notes=[*fold.notes, note], optimistic=True) for fold in folds]
+    note = f"Scenes overlap: {int(np.sum(before - after))} training labels on ground held out in another were left out."
+    return [fold._replace(train=t, notes=[*fold.notes, note]) for fold, t in zip(folds, trains, strict=True)]
+
+
+def _held_elsewhere(number: int, folds: Sequence[Fold]) -> Mask | None:
+    """Where other scenes hold out labels, bool [H, W] on this scene's grid; None where they share no ground."""
+    grid = folds[number].train.grid
+    others = [fold.held_out for other, fold in enumerate(folds) if other != number]
+    masks = [_on_grid(labels, grid) for labels in others if grid.overlaps(labels.grid)]
+    return np.logical_or.reduce(masks) if masks else None
+
+
+def _on_grid(labels: LabelRaster, grid: Grid) -> Mask:
+    """Pixels of a grid, bool [H, W], on which labels of another grid lie with any part."""
+    labelled = (labels.values != UNLABELLED).astype(np.uint8)
+    out = np.zeros((grid.height, grid.width), np.uint8)
+    with environment():
+        reproject(
+            labelled, out, src_transform=labels.grid.transform, src_crs=labels.grid.crs, dst_transform=grid.transform,
+            dst_crs=grid.crs, resampling=Resampling.max,
+        )  # fmt: skip
+    return out.astype(bool)
