@@ -138,9 +138,18 @@ class ScheduleConfig(Section):
 
     name: Literal["constant", "cosine", "one_cycle", "reduce_plateau"] = "cosine"
     warmup_epochs: float = Field(1.0, ge=0)
+    warmup_steps: int | None = Field(None, ge=0, description="in place of warmup_epochs")
     warmup_start: float = Field(0.1, gt=0, le=1, description="first learning rate relative to the full one")
     patience: int = Field(5, ge=1, description="validations without progress before reduce_plateau steps down")
     factor: float = Field(0.5, gt=0, lt=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _warm_up_once(cls, data: Any) -> Any:
+        """one_cycle warms up by itself and takes the place of the default warm-up; one that is asked for is refused."""
+        if not isinstance(data, dict) or data.get("name") != "one_cycle":
+            return data
+        return {"warmup_epochs": 0, **data}
 
 
 class TrainConfig(Section):

@@ -19,6 +19,7 @@ from sparsecover.pipeline.splitting import split_dataset_folds
 from sparsecover.pipeline.training import training_sides
 from sparsecover.progress import Reporter, Silent
 from sparsecover.training import fit
+from sparsecover.training.processes import is_helper
 
 _LEVEL = 0.95
 LAST = "last.safetensors"
@@ -131,7 +132,8 @@ def cross_validate(
     # The last network, not the one that was best on the labels that score it.
     confusions = np.array([load_checkpoint(model).metrics["confusion"] for model in models], np.int64)
     result = CrossValidation(models, confusions, dataset.scheme, notes)
-    write_file(folder / "metrics.json", json.dumps(result.as_dict(), indent=2))
+    if not is_helper():
+        write_file(folder / "metrics.json", json.dumps(result.as_dict(), indent=2))
     return result
 
 

@@ -118,7 +118,7 @@ def _describe(run: Run, files: RunFiles) -> None:
 def _train(run: Run, files: RunFiles, state: dict[str, Any] | None) -> Checkpoint:
     """Run the loop from the start or from a saved state."""
     trainer = run.trainer()
-    with processes.ending_helpers(lambda: trainer.fabric):
+    with processes.together():
         _start(run, trainer, state)
         if not processes.rank():
             _describe(run, files)

@@ -6,7 +6,7 @@ Every function is trivial in a training of one process, and a collective otherwi
 import atexit
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 import torch
@@ -14,10 +14,15 @@ import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
+from torch.distributed.distributed_c10d import _get_default_store
 
-from sparsecover.errors import ConfigError
+from sparsecover.errors import ConfigError, SparseCoverError, TrainingError
+from sparsecover.training.helpers import Helpers, follow_parent
 
 T = TypeVar("T")
+
+_WORD = "sparsecover/failed"
+_helpers: Helpers | None = None  # of this process for its whole life, as is the group of processes in torch
 
 
 def make_fabric(device: str, precision: str, devices: int = 1, nodes: int = 1) -> Fabric:
@@ -40,9 +45,21 @@ def make_fabric(device: str, precision: str, devices: int = 1, nodes: int = 1) -
         strategy=strategy,
     )
     if several:
-        fabric.launch()
-        atexit.register(_leave)
+        _meet(fabric, devices, nodes)
     return fabric
+
+
+def _meet(fabric: Fabric, devices: int, nodes: int) -> None:
+    """Start the other processes where nobody else has, and wait for all."""
+    global _helpers
+    assert isinstance(fabric.strategy, DDPStrategy)
+    environment = fabric.strategy.cluster_environment
+    if is_helper():
+        follow_parent()
+    elif environment is not None and not environment.creates_processes_externally:
+        _helpers = Helpers.start(devices, nodes)
+    fabric.launch()
+    atexit.register(_leave)
 
 
 def _leave() -> None:
@@ -75,15 +92,53 @@ def is_helper() -> bool:
 
 
 @contextlib.contextmanager
-def ending_helpers(fabric: Callable[[], Fabric | None]) -> Iterator[None]:
-    """End the processes that ``make_fabric`` has started where this one fails: they would wait for it for ever."""
+def together() -> Iterator[None]:
+    """Where one process fails, end all; process 0 says why, whichever it was, and the others nothing.
+
+    Raises:
+        TrainingError: in process 0, where another one has failed.
+        SystemExit: in the others, of a failure that process 0 tells.
+    """
     try:
         yield
-    except BaseException:
-        made = fabric()
-        for helper in getattr(made.strategy.launcher, "procs", ()) if made else ():
-            helper.kill()
-        raise
+    except BaseException as error:
+        told = _told_once(error)
+        if _helpers is not None:
+            _helpers.end()
+        if told is error:
+            raise
+        raise told from error
+
+
+def _told_once(error: BaseException) -> BaseException:
+    """The error to raise in this process, so that each failure is told by one process only."""
+    lost = _lost_another(error)
+    if not is_helper():
+        return TrainingError(f"{_what_happened()} All have ended; go on with --resume.") if lost else error
+    if not lost:
+        _leave_word(error)
+    return SystemExit(2) if lost or (isinstance(error, SparseCoverError) and _several()) else error
+
+
+def _lost_another(error: BaseException) -> bool:
+    """Whether a collective failed because another process has gone; gloo says so only in words."""
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
+
+
+def _leave_word(error: BaseException) -> None:
+    """Tell process 0 why this one fails; of several that fail the first is heard."""
+    if _several() and isinstance(error, Exception):
+        text = str(error) if isinstance(error, SparseCoverError) else f"{type(error).__name__}: {error}."
+        _get_default_store().compare_set(_WORD, "", f"{text} (Process {rank()} of {dist.get_world_size()}.)")
+
+
+def _what_happened() -> str:
+    """What the process that failed has told, or how it ended."""
+    ended = _helpers.failure(wait_s=5.0) if _helpers is not None else None
+    store = _get_default_store()
+    if store.check([_WORD]):
+        return str(store.get(_WORD).decode())
+    return f"One of {dist.get_world_size()} processes has gone: {ended or 'see what the others said'}."
 
 
 def rank() -> int:

@@ -141,10 +141,11 @@ class Run:
             encoder_lr_factor=config.model.encoder_lr_factor,
         )
         steps = -(-len(self.loader(self.plan, self.pairs)) // config.train.accumulate)
+        warmup = config.schedule.warmup_steps
         schedule = Schedule(
             config.schedule.name,
             steps * config.train.epochs,
-            round(config.schedule.warmup_epochs * steps),
+            round(config.schedule.warmup_epochs * steps) if warmup is None else warmup,
             config.schedule.warmup_start,
             config.schedule.patience,
             config.schedule.factor,

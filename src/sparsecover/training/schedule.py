@@ -42,7 +42,7 @@ class Schedule:
         if self.name not in SCHEDULES:
             raise ConfigError(f"Unknown schedule {self.name!r}. {nearest(self.name, SCHEDULES)}")
         if self.name == "one_cycle" and self.warmup_steps:
-            raise ConfigError("schedule one_cycle warms up by itself: set schedule.warmup_epochs to 0, or take cosine.")
+            raise ConfigError("schedule one_cycle warms up by itself: leave out schedule.warmup_*, or take cosine.")
 
     def __call__(self, step: int) -> float:
         """The factor at a step, from 0; 1 is the full learning rate."""
