@@ -9,9 +9,11 @@ from skimage.feature import hessian_matrix, hessian_matrix_eigvals
 from sklearn.ensemble import RandomForestClassifier
 
 from sparsecover.errors import ModelError
+from sparsecover.inference import predict_strips
 from sparsecover.models import create_model
 from sparsecover.models.features import MultiScaleFeatures, PixelFeatures
 from sparsecover.models.forest import RandomForest, create_feature_forest, create_forest, fit_forest
+from sparsecover.raster import Scene
 
 PER_SCALE = 7
 
@@ -147,6 +149,21 @@ def test_large_images_go_through_in_strips_without_a_seam(monkeypatch):
     assert torch.equal(forest(images), whole)
 
 
+@pytest.mark.parametrize("name", ["random-forest", "random-forest-features"])
+@pytest.mark.parametrize("patch_size", [None, 200, 30])
+def test_prediction_in_windows_gives_what_the_whole_scene_gives(name, patch_size):
+    values = np.random.default_rng(3).normal(size=(2, 230, 317)).astype(np.float32)
+    forest = create_model(name, 2, 3, trees=4)
+    rows = forest.features(torch.from_numpy(values)[None])[0].flatten(1).T[::50].numpy()
+    forest.grow(rows, np.random.default_rng(0).integers(0, 3, len(rows)))
+    whole = forest(torch.from_numpy(values)[None])[0].softmax(0).numpy()
+    seen = np.zeros((230, 317), int)
+    for window, probabilities, _ in predict_strips(Scene.from_array(values), forest, patch_size=patch_size):
+        seen[window.slices] += 1
+        np.testing.assert_array_equal(probabilities, whole[:, *window.slices])
+    assert (seen == 1).all()
+
+
 def test_more_samples_than_the_limit_are_thinned(monkeypatch):
     monkeypatch.setattr("sparsecover.models.forest.MAX_SAMPLES", 50)
     features, labels = samples(5000)
@@ -170,23 +187,24 @@ class TestFeatures:
 
     @pytest.mark.parametrize("sigma", [1.0, 2.0, 4.0, 8.0, 16.0])
     def test_brightness_is_a_gaussian_with_mirrored_borders(self, image, sigma):
-        expected = ndimage.gaussian_filter(image, sigma, mode="reflect", truncate=6)
+        expected = ndimage.gaussian_filter(image, sigma, mode="mirror", truncate=6)
         assert np.abs(self.of(image, sigma)[0] - expected).max() < 0.06 * expected.std()
 
     @pytest.mark.parametrize("sigma", [2.0, 4.0, 8.0])
     def test_edges_follow_the_gradient_magnitude(self, image, sigma):
-        expected = sigma * ndimage.gaussian_gradient_magnitude(image, sigma, mode="reflect")
+        expected = sigma * ndimage.gaussian_gradient_magnitude(image, sigma, mode="mirror")
         assert np.corrcoef(self.of(image, sigma)[1].ravel(), expected.ravel())[0, 1] > 0.95
 
     @pytest.mark.parametrize("sigma", [2.0, 4.0])
     def test_ridges_follow_the_hessians_eigenvalues(self, image, sigma):
-        hessian = hessian_matrix(image, sigma, mode="reflect", use_gaussian_derivatives=True)
+        hessian = hessian_matrix(image, sigma, mode="mirror", use_gaussian_derivatives=True)
         for ours, expected in zip(self.of(image, sigma)[2:4], hessian_matrix_eigvals(hessian), strict=True):
             assert np.corrcoef(ours.ravel(), expected.ravel())[0, 1] > 0.93
 
     def test_local_deviation_is_that_of_a_weighted_window(self, image):
-        mean = ndimage.gaussian_filter(image, 4.0, truncate=6)
-        expected = np.sqrt(ndimage.gaussian_filter(image**2, 4.0, truncate=6) - mean**2)
+        mean = ndimage.gaussian_filter(image, 4.0, mode="mirror", truncate=6)
+        square = ndimage.gaussian_filter(image**2, 4.0, mode="mirror", truncate=6)
+        expected = np.sqrt(square - mean**2)
         np.testing.assert_allclose(self.of(image, 4.0)[6], expected, rtol=0.05)
 
     def test_texture_tells_stripes_from_speckle(self):
@@ -211,6 +229,14 @@ class TestFeatures:
         h = module.halo_px
         windowed = module(image[:, :, 3 : 3 + 2 * h + 20, 5 : 5 + 2 * h + 12])
         assert torch.equal(windowed[..., h : h + 20, h : h + 12], whole[..., 3 + h : 23 + h, 5 + h : 17 + h])
+
+    @pytest.mark.parametrize("shape", [(50, 61), (7, 3), (1, 40)])
+    def test_a_margin_mirrored_at_the_border_gives_what_the_border_gives(self, shape):
+        module = MultiScaleFeatures(2)
+        image = np.random.default_rng(1).normal(size=(1, 2, *shape)).astype(np.float32)
+        around = np.pad(image, ((0, 0), (0, 0), (110, 103), (97, 120)), mode="reflect")
+        inside = module(torch.from_numpy(around))[..., 110 : 110 + shape[0], 97 : 97 + shape[1]]
+        assert torch.equal(inside, module(torch.from_numpy(image)))
 
     def test_the_halo_is_no_wider_than_needed(self):
         module = MultiScaleFeatures(1)

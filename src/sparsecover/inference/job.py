@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from sparsecover.inference.streaming import Blended, blend_region
 from sparsecover.raster import Scene
 
 _PLAIN_PATCH_PX = 512
+_HALO_PATCH_PX = 1024  # windows whose margins are thrown away
 _BATCH_PX = {"cpu": 2**18, "cuda": 2**21, "mps": 2**20}  # CPUs gain nothing from more than one window of 512 px
 _LARGEST_BATCH = 64
 _SUMS_SHARE = 0.5  # of the memory allowed; the rest is GDAL's blocks, windows read ahead and files being written
@@ -75,9 +76,14 @@ class Job:
                 working, resized = at_training_resolution(scene, first.resolution_m)
                 notes += resized
         size = settings.patch_size or (first.patch_size_px if isinstance(first, Checkpoint) else _PLAIN_PATCH_PX)
-        layout = Layout.plan(working.grid.height, working.grid.width, size, settings.overlap, settings.blend)
+        grid, halo = working.grid, _halo_px(members)
+        if halo is None:
+            layout = Layout.plan(grid.height, grid.width, size, settings.overlap, settings.blend)
+        else:
+            size = settings.patch_size or max(size, _HALO_PATCH_PX)
+            layout = Layout.exact(grid.height, grid.width, size, halo)
         device = pick_device(settings.device)
-        runtime = settings.runtime
+        runtime = settings.runtime if halo is None or settings.runtime != "auto" else "torch"
         if runtime == "auto":
             runtime = quicker_runtime(members[0].module, device, len(scene.bands), layout.size, layout.count)
         chosen = dataclasses.replace(
@@ -160,8 +166,15 @@ class Engine:
             yield strip if self._area is None else strip._replace(valid=strip.valid & self._area.mask(strip.window))
 
 
+def _halo_px(members: Sequence[Member]) -> int | None:
+    """How far the networks look, where all of them know it, as forests do."""
+    halos = [getattr(member.module, "halo_px", None) for member in members]
+    known = [int(halo) for halo in halos if halo is not None]
+    return max(known) if len(known) == len(halos) else None
+
+
 def _batch_size(device: torch.device, layout: Layout) -> int:
-    fitting = _BATCH_PX.get(device.type, _BATCH_PX["cpu"]) // layout.size**2
+    fitting = _BATCH_PX.get(device.type, _BATCH_PX["cpu"]) // layout.window_px
     return max(1, min(fitting, _LARGEST_BATCH, layout.count))
 
 

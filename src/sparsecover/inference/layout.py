@@ -48,6 +48,13 @@ class Axis:
         weights = _owned(starts, size) if blend == "interior" else _shared(starts, size, blend)
         return cls(tuple(starts), size, tuple(weights))
 
+    @classmethod
+    def exact(cls, length: int, size: int, halo_px: int) -> Self:
+        """Windows inside the axis; each pixel counts in one, where it sees ``halo_px`` on both sides or the border."""
+        size = min(size, length)
+        starts = spread(length, size, max(1, size - 2 * halo_px))
+        return cls(tuple(starts), size, tuple(_owned(starts, size)))
+
     @property
     def most_shared(self) -> int:
         """Pixels that two neighbouring windows have in common, at most."""
@@ -122,10 +129,27 @@ class Layout:
         overlap_px = min(overlap_px, size - 1)
         return cls(Axis.plan(height, size, overlap_px, blend), Axis.plan(width, size, overlap_px, blend))
 
+    @classmethod
+    def exact(cls, height: int, width: int, patch_size: int, halo_px: int) -> Self:
+        """Lay windows over a scene for a network that looks just ``halo_px`` far: its answers are those of the whole.
+
+        Args:
+            height, width: of the scene.
+            patch_size: largest side of a window in pixels; more where the halo would leave nothing of it.
+            halo_px: how far the network looks.
+        """
+        size = max(patch_size, 2 * halo_px + _SIZE_STEP)
+        return cls(Axis.exact(height, size, halo_px), Axis.exact(width, size, halo_px))
+
     @property
     def size(self) -> int:
-        """Side of a window in pixels."""
+        """Side of a window in pixels; its height where it is not square."""
         return self.rows.size
+
+    @property
+    def window_px(self) -> int:
+        """Pixels of a window."""
+        return self.rows.size * self.cols.size
 
     @property
     def count(self) -> int:
@@ -134,7 +158,7 @@ class Layout:
 
     def window(self, row: int, col: int) -> Window:
         """The window at a row index and a column index."""
-        return Window(self.rows.starts[row], self.cols.starts[col], self.size, self.size)
+        return Window(self.rows.starts[row], self.cols.starts[col], self.rows.size, self.cols.size)
 
     def touching(self, region: Window) -> Iterator[tuple[int, int]]:
         """Row and column indices of the windows that hold any pixel of a region, row by row."""

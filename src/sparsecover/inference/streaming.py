@@ -82,7 +82,7 @@ def blend_region(
         read: how a window is read.
     """
     prepare = partial(_prepare, scene, predictor, layout, region, wanted, read)
-    window_bytes = 8 * layout.size**2 * max(1, len(scene.bands))
+    window_bytes = 8 * layout.window_px * max(1, len(scene.bands))
     depth = max(1, min(4 * batch_size, _AHEAD_BYTES // window_bytes))
     pieces = _in_batches(alongside(prepare, layout.touching(region), depth), predictor, batch_size)
     starts, last = layout.rows.starts, layout.rows.touching(region.row, region.row_stop)[-1]
@@ -90,7 +90,7 @@ def blend_region(
     place = _Sums.zeros(Window(region.row, region.col, layout.rows.most_shared, region.width), predictor)
     above = place.moved(region.row, 0)
     for row, in_row in groupby(pieces, key=attrgetter("row")):
-        band = Window(starts[row], region.col, layout.size, region.width).intersect(region)
+        band = Window(starts[row], region.col, layout.rows.size, region.width).intersect(region)
         finished = region.row_stop if row == last else max(band.row, min(starts[row + 1], region.row_stop))
         below = place.moved(finished, band.row_stop - finished)
         yield from _blend_row(in_row, predictor, layout, band, above, below)
@@ -207,7 +207,7 @@ def _blend_row(
         part = layout.window(piece.row, piece.col).intersect(band)
         if part.col_stop > opened.area.col_stop:
             yield from close_before(part.col)
-            width = min(max(layout.size, _OPEN_PX), band.col_stop - part.col)
+            width = min(max(layout.cols.size, _OPEN_PX), band.col_stop - part.col)
             further = _Sums.zeros(Window(band.row, part.col, band.height, width), predictor)
             further.copy_from(above)
             further.copy_from(opened)  # after ``above``, which these columns already hold
