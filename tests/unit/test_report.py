@@ -128,7 +128,7 @@ def test_a_full_page_loads_nothing_from_elsewhere():
 
 def test_what_is_empty_is_left_out():
     page = Page(render_report(replace(content_of(), views=())))
-    for absent in ("Warnings", "Set side by side", "Area (ha)", "Configuration", "Scene, labels", "Probably too good"):
+    for absent in ("Warnings", "Set side by side", "Area (ha)", "Configuration", "Scene, labels", "are optimistic"):
         assert absent not in page.text
 
 

@@ -75,7 +75,7 @@ def run_demo(
 
 def _forest_against_truth(job: MapResult, truth: Path) -> Assessment:
     """Train the pixel-wise forest on the network's own training labels and map the scene with it."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows keeps what is still open
         forest = fit_baseline(job.training, job.inputs.scheme, job.config, Path(folder))
         product = predict(job.inputs.to_map[0], forest, Path(folder) / "forest.tif", confidence=False, device="cpu")
         return evaluate_map_files(product.map, truth)
