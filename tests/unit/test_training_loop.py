@@ -252,6 +252,25 @@ def test_short_memory_is_explained() -> None:
         make_trainer(model).fit(loader(*make_data(4), 2), epochs=1)
 
 
+def test_short_memory_while_windows_are_read_is_explained() -> None:
+    images, labels = make_data(2)
+
+    class Greedy(list[Any]):
+        def __init__(self, greedy_at: int) -> None:
+            super().__init__([None, None])
+            self.greedy_at = greedy_at
+
+        def __iter__(self) -> Iterator[Any]:
+            for number in range(len(self)):
+                if number == self.greedy_at:
+                    raise MemoryError("Unable to allocate 9 TiB")
+                yield images, labels
+
+    for at, batch in ((0, "windows:"), (1, "2 windows of 16 x 16 px")):
+        with pytest.raises(TrainingError, match=f"batches of {batch}.*9 TiB.*batch_size"):
+            make_trainer(make_model()).fit(Greedy(at), epochs=1)
+
+
 def test_other_errors_stay_what_they_are() -> None:
     with pytest.raises(RuntimeError, match="expected input"):
         make_trainer(nn.Conv2d(5, 3, 1)).fit(loader(*make_data(4), 2), epochs=1)

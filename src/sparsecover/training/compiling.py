@@ -32,5 +32,6 @@ def try_compile(model: nn.Module, images: Tensor, reporter: Reporter) -> nn.Modu
         model.zero_grad(set_to_none=True)
         for buffer, before in zip(model.buffers(), buffers, strict=True):
             buffer.copy_(before)
+    reporter.note("The network runs compiled by torch.compile.")
     network: nn.Module = compiled
     return network

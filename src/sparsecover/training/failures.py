@@ -30,7 +30,7 @@ def explained(shape: Sequence[int]) -> Iterator[None]:
     """Say what to change where torch lacks memory, or an operation in the same order each time.
 
     Args:
-        shape: [N, C, h, w] of the batches in work.
+        shape: [N, C, h, w] of the batches in work; empty where not known.
 
     Raises:
         TrainingError: in place of torch's own error.
@@ -57,9 +57,9 @@ def is_memory_error(error: Exception) -> bool:
 
 
 def _out_of_memory(error: Exception, shape: Sequence[int]) -> str:
-    count, bands, height, width = shape
+    what = "{0} windows of {2} x {3} px with {1} bands".format(*shape) if shape else "windows"
     asked = (str(error) or type(error).__name__).splitlines()[0].rstrip(". ")
     return (
-        f"Memory is short for batches of {count} windows of {height} x {width} px with {bands} bands: {asked}. Lower "
-        "train.batch_size (train.accumulate keeps the step the same), patches.size_px, or the network's base_channels."
+        f"Memory is short for batches of {what}: {asked}. Lower train.batch_size (train.accumulate keeps the step the "
+        "same), patches.size_px, or the network's base_channels."
     )

@@ -201,7 +201,7 @@ class Trainer:
         alone = self._devices * self._nodes == 1
         precision, reason = resolve_precision(self.precision, self.device, self.model, images, timed=alone)
         tf32 = precision == "fp32" and self.device == "cuda"
-        self.reporter.note(f"Training in {precision}{' with TF32 products' if tf32 else ''}: {reason}.")
+        self.reporter.note(f"Training in {precision}{' with TF32 products' if tf32 else ''}, channels last: {reason}.")
         self.precision = precision
         if tf32:
             torch.set_float32_matmul_precision("high")  # the rounding of bf16 in products only, sums in fp32
@@ -273,7 +273,8 @@ class Trainer:
         batches = train.epoch(self.progress.epoch, self.progress.batch)
         try:
             while self.progress.step < self.progress.total_steps:
-                group = list(islice(batches, self._accumulate))
+                with explained(self._shape):
+                    group = list(islice(batches, self._accumulate))
                 if not group:
                     return
                 yield group
