@@ -107,6 +107,12 @@ class ModelConfig(NamedPart):
     freeze_encoder_epochs: int = Field(0, ge=0)
     unfreeze: Literal["all", "stages"] = "all"
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.unfreeze == "stages" and not self.freeze_encoder_epochs:
+            raise ValueError("model.unfreeze is stages, but nothing is frozen; give model.freeze_encoder_epochs")
+        return self
+
 
 class LossConfig(NamedPart):
     """The loss on labelled pixels and its options."""
@@ -200,7 +206,7 @@ class Config(Section):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise ConfigError("\n".join(_explain(cls, dict(e)) for e in error.errors())) from None
+            raise ConfigError("\n".join(explain(cls, dict(e)) for e in error.errors())) from None
 
     @classmethod
     def from_yaml(cls, path: Path, settings: Iterable[str] = ()) -> Self:
@@ -233,7 +239,7 @@ class Config(Section):
         """A copy with ``dotted.key: value`` replaced, validated again."""
         data = self.to_dict()
         for key, value in changes.items():
-            _put(data, key, value)
+            put_setting(data, key, value)
         return type(self).from_dict(data)
 
     def to_dict(self) -> dict[str, Any]:
@@ -264,12 +270,13 @@ def apply_setting(data: dict[str, Any], setting: str) -> None:
     if not sign or not key.strip():
         raise ConfigError(f"The setting {setting!r} is not of the form dotted.key=value, for example optim.lr=0.001.")
     try:
-        _put(data, key.strip(), yaml.safe_load(value))
+        put_setting(data, key.strip(), yaml.safe_load(value))
     except yaml.YAMLError:
         raise ConfigError(f"The value in the setting {setting!r} is not YAML.") from None
 
 
-def _put(data: dict[str, Any], dotted: str, value: Any) -> None:
+def put_setting(data: dict[str, Any], dotted: str, value: Any) -> None:
+    """Put a value under a dotted key of nested plain values."""
     *parents, last = dotted.split(".")
     for parent in parents:
         inner = data.get(parent)
@@ -279,7 +286,7 @@ def _put(data: dict[str, Any], dotted: str, value: Any) -> None:
     data[last] = value
 
 
-def _explain(root: type[BaseModel], error: dict[str, Any]) -> str:
+def explain(root: type[BaseModel], error: dict[str, Any]) -> str:
     """One line for a validation error: where, what was given, what was expected."""
     where = [str(part) for part in error["loc"]]
     if error["type"] == "extra_forbidden":
@@ -291,6 +298,8 @@ def _explain(root: type[BaseModel], error: dict[str, Any]) -> str:
 
 def _section(root: type[BaseModel], path: list[str]) -> type[BaseModel]:
     for part in path:
+        if part not in root.model_fields:  # a key of a mapping, or a place in a list
+            continue
         annotation = root.model_fields[part].annotation
         candidates = [annotation, *getattr(annotation, "__args__", ())]
         root = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))

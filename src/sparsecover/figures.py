@@ -292,13 +292,16 @@ def reliability(bins: Sequence[tuple[float, float, int]], theme: ThemeName = "pa
     return saved(figure, theme)
 
 
-def chart(width: float, height: float, theme: ThemeName, panels: int = 1) -> "tuple[Figure, list[Axes]]":
-    """An empty figure of ``width`` x ``height`` inches with panels side by side, in the look of all charts here."""
+def chart(
+    width: float, height: float, theme: ThemeName, panels: int = 1, columns: int | None = None
+) -> "tuple[Figure, list[Axes]]":
+    """An empty figure of ``width`` x ``height`` inches in the look of all charts here; ``columns`` panels a row."""
     from matplotlib.figure import Figure
 
     look = THEMES[theme]
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = [figure.add_subplot(1, panels, i + 1) for i in range(panels)]
+    columns = columns or panels
+    axes = [figure.add_subplot(-(-panels // columns), columns, i + 1) for i in range(panels)]
     for axis in axes:
         axis.set_facecolor("none")
         axis.grid(color=look.grid, linewidth=0.7)

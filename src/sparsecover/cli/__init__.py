@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("train", "Train a network from a configuration."),
     "predict": ("predict", "Map scenes of any size with a trained network."),
     "evaluate": ("evaluate", "Score a network or a map against labels."),
+    "experiment": ("experiment", "A grid of configurations, seeds and folds to tables, plots and a report."),
     "labels": ("labels", "Burn vectors, simulate partial labels, count labels."),
     "extract": ("extract", "Cut scenes and labels into patches on disk."),
     "data": ("data", "Known public datasets: list, download, describe."),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sparsecover.checkpoint import Checkpoint
     from sparsecover.checks import Finding
     from sparsecover.evaluation import Assessment
+    from sparsecover.experiments import ExperimentResult
     from sparsecover.pipeline import CheckResult, CrossValidation, DemoResult, MapResult
     from sparsecover.training import RateTest
 
@@ -211,3 +212,39 @@ def show_rate_test(test: "RateTest", folder: Path) -> None:
         f"The loss falls fastest at a learning rate of {test.suggestion:.1e}: --set optim.lr={test.suggestion:.1e}"
     )
     out.print(f"Look at {folder / 'learning_rate.png'}.")
+
+
+def show_experiment(result: "ExperimentResult") -> None:
+    """The tables of a study, what failed, and where to look."""
+    from sparsecover.experiments.tables import Written, panels
+
+    for name, rows in panels(result.recipe, result.rows).items():
+        written = Written(result.recipe, rows, short=True)
+        table = Table(*written.head, title=name or None)
+        for row in written.rows:
+            table.add_row(*map(Text, row))
+        out.print(table)
+    for name, reason in result.failures:
+        err.print("[red]failed[/] ", Text(f"{name}: {reason}"), sep="", soft_wrap=True)
+    if result.failures:
+        failed, jobs = (sum(counts) for counts in zip(*((len(r.failed), r.jobs) for r in result.rows), strict=True))
+        err.print(f"{failed} of {jobs} jobs failed; the same command tries them again.")
+    out.print(f"Report: {result.out / 'report.html'}", soft_wrap=True)
+
+
+def show_jobs(jobs: "Iterable[tuple[str, str]]") -> None:
+    """Jobs of a study and their state."""
+    table = Table("job", "state")
+    for name, state in jobs:
+        table.add_row(Text(name), state)
+    out.print(table)
+
+
+def show_recipes(recipes: Mapping[str, Path]) -> None:
+    """Recipes of studies by name, with their titles."""
+    from sparsecover.config import read_yaml
+
+    table = Table("recipe", "what it compares")
+    for name, path in recipes.items():
+        table.add_row(name, Text(str(read_yaml(path).get("title", ""))))
+    out.print(table)

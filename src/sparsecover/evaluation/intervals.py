@@ -46,15 +46,42 @@ def bootstrap(sums: Sums, seed: int = 0) -> tuple[Interval, Interval] | None:
         Intervals (low, high) of mIoU and of accuracy. None where there are fewer than 10 groups, or a class of the
         truth lies in fewer than 3 of them: resampling would then tell more about luck than about the map.
     """
-    groups, _, classes = sums.shape
-    present = (sums[:, 1] > 0).sum(0)
-    if groups < MIN_GROUPS or (present[present > 0] < MIN_GROUPS_PER_CLASS).any():
+    if _too_few(sums):
         return None
     drawn = _resampled(sums, np.random.default_rng(seed))
+    return _percentiles(_mious(drawn)), _percentiles(drawn[:, 0].sum(1) / drawn[:, 1].sum(1))
+
+
+def bootstrap_gain(sums: Sums, others: Sums, seed: int = 0) -> Interval | None:
+    """95% percentile interval of one map's mIoU minus another's, both scored on the same resampled groups.
+
+    Args:
+        sums: int64 [G, 3, K] of one map, see ``group_sums``.
+        others: the same of the other map, group by group.
+        seed: of the resampling.
+
+    Returns:
+        (low, high); None where ``bootstrap`` has none.
+    """
+    if _too_few(sums):
+        return None
+    own, other = (_mious(_resampled(both, np.random.default_rng(seed))) for both in (sums, others))
+    return _percentiles(own - other)
+
+
+def _too_few(sums: Sums) -> bool:
+    """Whether resampling would tell more about luck than about the map."""
+    present = (sums[:, 1] > 0).sum(0)
+    return len(sums) < MIN_GROUPS or bool((present[present > 0] < MIN_GROUPS_PER_CLASS).any())
+
+
+def _mious(drawn: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Mean IoU of each draw [resamples, 3, K]."""
     hits, truth, predicted = drawn[:, 0], drawn[:, 1], drawn[:, 2]
     union = truth + predicted - hits
-    iou = np.divide(hits, union, out=np.full((_RESAMPLES, classes), np.nan), where=union > 0)
-    return _percentiles(np.nanmean(iou, axis=1)), _percentiles(hits.sum(1) / truth.sum(1))
+    iou = np.divide(hits, union, out=np.full(hits.shape, np.nan), where=union > 0)
+    mean: npt.NDArray[np.float64] = np.nanmean(iou, axis=1)
+    return mean
 
 
 def _resampled(sums: Sums, random: np.random.Generator) -> npt.NDArray[np.float64]:

@@ -1,0 +1,79 @@
+"""Digests of the files that a configuration reads, remembered so that unchanged files are read once."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sparsecover.config import Config
+from sparsecover.datasets.layouts import LAYOUTS
+from sparsecover.pipeline.files import write_file
+
+
+class DataDigests:
+    """SHA-256 of datasets.
+
+    Args:
+        memory: file in which digests of single files are kept, by path, size and time of change.
+    """
+
+    def __init__(self, memory: Path) -> None:
+        self._memory = memory
+        self._files: dict[str, list[Any]] = _read(memory)
+        self._known: dict[str, str] = {}
+
+    def of(self, config: Config) -> str:
+        """Digest of scenes, labels, published sides, and of every other file that the configuration names.
+
+        Raises:
+            DataError: the data is not there.
+        """
+        data = config.data.model_copy(update={"simulate": None, "resize": None, "bands": None})
+        named = sorted(_named_files(config.to_dict()))
+        key = json.dumps([data.model_dump(mode="json"), *map(str, named)])
+        if key not in self._known:
+            digest = hashlib.sha256()
+            for entry in LAYOUTS[data.dataset](data).entries:
+                files = [self._digest(path) for path in (*entry.images, *_with_companions(entry.labels))]
+                digest.update(repr((entry.name, entry.split, entry.windows, files)).encode())
+            digest.update("".join(self._digest(path) for path in named).encode())
+            self._known[key] = digest.hexdigest()
+        return self._known[key]
+
+    def remember(self) -> None:
+        """Write the memory."""
+        write_file(self._memory, json.dumps(self._files))
+
+    def _digest(self, path: Path) -> str:
+        about = path.stat()
+        state = [about.st_size, about.st_mtime_ns]
+        known = self._files.get(str(path.absolute()))
+        if known is None or known[:2] != state:
+            with path.open("rb") as file:
+                known = [*state, hashlib.file_digest(file, "sha256").hexdigest()]
+            self._files[str(path.absolute())] = known
+        return str(known[2])
+
+
+def _read(memory: Path) -> dict[str, list[Any]]:
+    try:
+        return dict(json.loads(memory.read_text(encoding="utf-8")))
+    except (OSError, ValueError):  # none yet, or cut off by a full disk: files are read again
+        return {}
+
+
+def _with_companions(labels: Path) -> list[Path]:
+    """A label file, and where it is a shapefile the attributes beside it."""
+    return sorted(labels.parent.glob(f"{labels.stem}.*")) if labels.suffix.lower() == ".shp" else [labels]
+
+
+def _named_files(value: Any) -> Iterator[Path]:
+    """Files that a value of a configuration names: class tables, split plans, lists, weights."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from _named_files(inner)
+    elif isinstance(value, str) and len(value) < 4096 and Path(value).is_file():
+        yield Path(value)

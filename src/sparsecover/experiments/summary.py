@@ -1,0 +1,190 @@
+"""Scores of a study by cell of its grid: mean and spread over seeds or folds, intervals over scenes, comparisons."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from sparsecover import metrics
+from sparsecover.classes import ClassScheme
+from sparsecover.evaluation.intervals import Interval, Sums, bootstrap, bootstrap_gain
+from sparsecover.experiments.jobs import Cell, Job, cell_name, cells, matches
+from sparsecover.experiments.outcome import Outcome, pooled
+from sparsecover.experiments.recipe import Published, Recipe
+
+Score = Callable[[metrics.Confusion], float]
+"""A figure of a confusion matrix, NaN where undefined."""
+Scenes = dict[tuple[str, str], Sums]
+"""Hits, true and predicted pixels by class, int64 [3, K], of each scored scene of each fold."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean over replicates, sample standard deviation (NaN below two) and their number."""
+
+    mean: float
+    std: float
+    n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """Of numbers; those that are NaN count as missing."""
+        known = np.array([value for value in values if np.isfinite(value)])
+        if not len(known):
+            return cls(float("nan"), float("nan"), 0)
+        return cls(float(known.mean()), float(known.std(ddof=1)) if len(known) > 1 else float("nan"), len(known))
+
+
+@dataclass(frozen=True, eq=False)
+class CellScores:
+    """All jobs of one cell.
+
+    Attributes:
+        cell: axes and names.
+        outcomes: of the jobs that ended with scores.
+        failed: of those that did not.
+        missing: jobs that have not ended.
+        share: of the mIoU of full supervision; None where there is none to compare with.
+        gain: mIoU above the baseline's, ``gain_interval`` its 95% interval over scenes.
+        published: others' figures.
+    """
+
+    cell: Cell
+    outcomes: tuple[Outcome, ...]
+    failed: tuple[Outcome, ...] = ()
+    missing: int = 0
+    share: float | None = None
+    gain: float | None = None
+    gain_interval: Interval | None = None
+    published: Published | None = None
+    one_run: bool = False
+
+    @property
+    def name(self) -> str:
+        """The cell in words."""
+        return cell_name(self.cell)
+
+    @property
+    def jobs(self) -> int:
+        """How many there are, ended or not."""
+        return len(self.outcomes) + len(self.failed) + self.missing
+
+    @cached_property
+    def runs(self) -> list[metrics.Confusion]:
+        """A confusion matrix for each seed, all folds pooled; one in all where each fold has its own seed."""
+        groups: dict[int, list[metrics.Confusion]] = defaultdict(list)
+        for outcome in self.outcomes:
+            groups[0 if self.one_run else outcome.job.seed].append(outcome.confusion)
+        return [pooled(group) for group in groups.values()]
+
+    @cached_property
+    def over(self) -> str:
+        """What the spread is over: seeds, or folds where there is one run of them."""
+        return "folds" if len(self.runs) == 1 and len(self.outcomes) > 1 else "seeds"
+
+    def spread(self, score: Score) -> Spread:
+        """Mean over runs; its spread over runs, or over the folds of the only one."""
+        over_runs = Spread.of([score(run) for run in self.runs])
+        if self.over == "seeds":
+            return over_runs
+        over_folds = Spread.of([score(outcome.confusion) for outcome in self.outcomes])
+        return replace(over_folds, mean=over_runs.mean)
+
+    @property
+    def miou(self) -> Spread:
+        """Mean IoU."""
+        return self.spread(metrics.miou)
+
+    @property
+    def accuracy(self) -> Spread:
+        """Share of pixels that are right."""
+        return self.spread(metrics.accuracy)
+
+    def class_iou(self, index: int) -> Spread:
+        """IoU of one class."""
+        return self.spread(lambda confusion: float(metrics.iou(confusion)[index]))
+
+    @property
+    def scheme(self) -> ClassScheme | None:
+        """The classes; None before any job has scores."""
+        return next((outcome.scheme for outcome in self.outcomes), None)
+
+    @property
+    def spent_pixels(self) -> float:
+        """Labelled pixels that a job used on average, those that chose its network among them."""
+        return float(np.mean([outcome.spent_pixels for outcome in self.outcomes])) if self.outcomes else float("nan")
+
+    @property
+    def seconds(self) -> float:
+        """Of a job on average."""
+        return float(np.mean([outcome.seconds for outcome in self.outcomes])) if self.outcomes else float("nan")
+
+    @property
+    def peak_memory_mib(self) -> int:
+        """The most that any job held."""
+        return max((outcome.peak_memory_mib for outcome in self.outcomes), default=0)
+
+    @cached_property
+    def interval(self) -> Interval | None:
+        """95% interval of the mIoU over scored scenes; None where these are too few."""
+        sums = scene_sums(self.outcomes)
+        found = bootstrap(np.stack(list(sums.values()))) if sums else None
+        return found[0] if found else None
+
+
+def summarize(recipe: Recipe, jobs: Sequence[Job], outcomes: Mapping[str, Outcome]) -> list[CellScores]:
+    """The scores of all cells in the order of the grid; ``outcomes`` are by name of the job."""
+    rows = []
+    for cell in cells(recipe):
+        of_cell = [job for job in jobs if job.cell == cell]
+        ended = [outcomes[job.name] for job in of_cell if job.name in outcomes]
+        rows.append(
+            CellScores(
+                cell,
+                tuple(outcome for outcome in ended if outcome.error is None),
+                tuple(outcome for outcome in ended if outcome.error is not None),
+                len(of_cell) - len(ended),
+                published=recipe.published.get(cell_name(cell)),
+                one_run=recipe.seed_per_fold,
+            )
+        )
+    return [_compared(row, rows, recipe) for row in rows]
+
+
+def _compared(row: CellScores, rows: Sequence[CellScores], recipe: Recipe) -> CellScores:
+    """With its share of full supervision and its gain over the baseline."""
+    changes: dict[str, object] = {}
+    full, baseline = (_partner(row, rows, choice) for choice in (recipe.full, recipe.baseline))
+    if full is not None and full.miou.mean > 0:
+        changes["share"] = row.miou.mean / full.miou.mean
+    if baseline is not None and baseline is not row and baseline.outcomes and row.outcomes:
+        changes["gain"] = row.miou.mean - baseline.miou.mean
+        changes["gain_interval"] = _gain_interval(row, baseline)
+    return replace(row, **changes)  # type: ignore[arg-type]
+
+
+def _partner(row: CellScores, rows: Sequence[CellScores], choice: Cell) -> CellScores | None:
+    """The cell that has these names and on the other axes those of ``row``."""
+    wanted = {**row.cell, **choice}
+    return next((other for other in rows if choice and matches(other.cell, wanted)), None)
+
+
+def _gain_interval(row: CellScores, baseline: CellScores) -> Interval | None:
+    own, other = scene_sums(row.outcomes), scene_sums(baseline.outcomes)
+    shared = sorted(own.keys() & other.keys())
+    if not shared:
+        return None
+    return bootstrap_gain(np.stack([own[key] for key in shared]), np.stack([other[key] for key in shared]))
+
+
+def scene_sums(outcomes: Sequence[Outcome]) -> Scenes:
+    """What the intervals are drawn from; scenes are added up over seeds, as these score the same ground again."""
+    sums: Scenes = {}
+    for outcome in outcomes:
+        for scene, confusion in outcome.scenes.items():
+            counted = np.stack([np.diag(confusion), confusion.sum(1), confusion.sum(0)])
+            key = (outcome.job.fold, scene)
+            sums[key] = sums[key] + counted if key in sums else counted
+    return sums

@@ -1,0 +1,233 @@
+"""Recipes become jobs, and scores of jobs become tables and plots."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from sparsecover.classes import ClassScheme
+from sparsecover.errors import ConfigError
+from sparsecover.experiments.data_digest import DataDigests
+from sparsecover.experiments.jobs import Job, plan_jobs
+from sparsecover.experiments.outcome import Outcome
+from sparsecover.experiments.plots import study_plots
+from sparsecover.experiments.recipe import Recipe
+from sparsecover.experiments.shelf import find_recipe, shelved_recipes
+from sparsecover.experiments.summary import CellScores, summarize
+from sparsecover.experiments.tables import as_csv, cell_rows, failures, job_rows, markdown
+
+SCHEME = ClassScheme.from_names(["land", "water"])
+VALUES = {
+    "title": "Study",
+    "base": {"data": {"simulate": {"fraction": 0.1}}, "model": {"name": "unet", "base_channels": 4}},
+    "grid": {
+        "method": {"U-Net": {}, "forest": {"model": {"name": "random-forest"}}, "wide": {"model.base_channels": 8}},
+        "labels": {"100%": {"data.simulate": None}, "10%": {}},
+    },
+    "seeds": [0, 1],
+    "budget": "labels",
+}
+
+
+def recipe(**changes: object) -> Recipe:
+    return Recipe.from_dict({**VALUES, **changes})
+
+
+def jobs_of(given: Recipe) -> list[Job]:
+    return plan_jobs(given, Path())
+
+
+def test_a_grid_becomes_jobs_with_whole_configurations() -> None:
+    jobs = jobs_of(recipe())
+    assert [job.name for job in jobs[:3]] == ["U-Net, 100%, seed 0", "U-Net, 100%, seed 1", "U-Net, 10%, seed 0"]
+    assert len(jobs) == 3 * 2 * 2
+    by_name = {job.name: job.config for job in jobs}
+    assert by_name["U-Net, 100%, seed 1"].data.simulate is None
+    labels = by_name["U-Net, 10%, seed 1"].data.simulate
+    assert labels is not None
+    assert (labels.fraction, labels.seed) == (0.1, 1)  # another seed, other labels
+    assert by_name["forest, 10%, seed 0"].model.options == {}  # a mapping replaces the section
+    assert by_name["wide, 10%, seed 0"].model.options == {"base_channels": 8}  # a dotted key one value of it
+    assert by_name["wide, 10%, seed 1"].seed == 1
+
+
+def test_only_some_combinations_are_wanted() -> None:
+    jobs = jobs_of(recipe(only=[{"method": ["U-Net", "forest"]}, {"method": "wide", "labels": "10%"}], seeds=[3]))
+    assert [job.cell_name for job in jobs][-1] == "wide, 10%"
+    assert len(jobs) == 5
+
+
+def test_folds_are_named_dealt_out_or_those_of_a_variation() -> None:
+    named = {"a": {"split.train": ["x"]}, "b": {"split.train": ["y"]}}
+    jobs = jobs_of(recipe(folds=named, seed_per_fold=True))
+    assert [(j.fold, j.seed, j.config.split.train) for j in jobs[:2]] == [("a", 0, ("x",)), ("b", 1, ("y",))]
+    dealt = jobs_of(recipe(base={"split": {"folds": 3}}, seeds=[0]))
+    assert [(j.fold, j.fold_index) for j in dealt[:3]] == [("fold 1", 0), ("fold 2", 1), ("fold 3", 2)]
+    own = jobs_of(recipe(grid={"question": {"same": {"folds": named}, "unseen": {}}}, seeds=[0], budget=None))
+    assert [(j.cell_name, j.fold) for j in own] == [("same", "a"), ("same", "b"), ("unseen", "")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"grud": {}}, "Did you mean 'grid'"),
+        ({"budget": "label"}, "Did you mean 'labels'"),
+        ({"full": {"labels": "100"}}, "Did you mean '100%'"),
+        ({"only": [{"methd": "U-Net"}]}, "Did you mean 'method'"),
+        ({"published": {"U-Net, 11%": {"miou": 0.5}}}, "Did you mean 'U-Net, 10%'"),
+        ({"published": {"U-Net, 10%": {"miu": 0.5}}}, "Did you mean 'miou'"),
+        ({"base": {"trian": {}}}, "Did you mean 'train'"),
+        ({"grid": {"method": {"a": {"train.epoch": 3}}}, "budget": None}, "Did you mean 'epochs'"),
+        ({"grid": {"method": {}}, "budget": None}, "grid.method is empty"),
+        ({"seed_per_fold": True, "base": {"split": {"folds": 3}}}, "a seed for each of 3 folds"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_near_matches(changes: dict, words: str) -> None:
+    with pytest.raises(ConfigError, match=words.replace("(", "\\(")):
+        jobs_of(recipe(**changes))
+
+
+def test_quick_settings_and_seeds_change_the_base() -> None:
+    quick = {"settings": {"train.epochs": 2}, "seeds": 1, "only": [{"labels": "10%"}]}
+    adapted = recipe(quick=quick).adapted(quick=True, settings=["model.base_channels=2"])
+    jobs = jobs_of(adapted)
+    assert {job.config.train.epochs for job in jobs} == {2}
+    assert [job.name for job in jobs] == ["U-Net, 10%, seed 0", "forest, 10%, seed 0", "wide, 10%, seed 0"]
+    assert jobs[0].config.model.options == {"base_channels": 2}
+    assert jobs[2].config.model.options == {"base_channels": 8}  # a variation has the last word
+    assert {job.seed for job in jobs_of(recipe().adapted(seeds=[7]))} == {7}
+    assert recipe().base == VALUES["base"]
+
+
+def test_a_job_is_told_by_its_settings_and_data_not_by_names_or_places() -> None:
+    job = jobs_of(recipe())[0]
+    moved = replace(job, config=job.config.with_changes({"data.root": "/elsewhere"}), cell={"method": "renamed"})
+    assert job.digest("data") == moved.digest("data") != job.digest("other data")
+    longer = replace(job, config=job.config.with_changes({"train.epochs": 31}))
+    assert longer.digest("data") != job.digest("data")
+    assert job.folder("data").startswith("U-Net-100pct-seed-0-")
+
+
+def test_data_digests_follow_the_bytes(tmp_path: Path) -> None:
+    config = jobs_of(recipe())[0].config.with_changes({"data.root": str(tmp_path)})
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.png").write_bytes(b"one")
+    memory = tmp_path / "data.json"
+    first = DataDigests(memory)
+    digest = first.of(config)
+    first.remember()
+    assert DataDigests(memory).of(config) == digest
+    (tmp_path / "labels" / "a.png").write_bytes(b"other")
+    assert DataDigests(memory).of(config) != digest
+
+
+def outcome(job: Job, hits: int = 90, pixels: int = 100, error: str | None = None) -> Outcome:
+    if error:
+        return Outcome(job, Path("jobs") / job.name, error, fault=False)
+    matrix = np.array([[hits, 100 - hits], [100 - hits, hits]])
+    scenes = {f"scene {i}": matrix + i for i in range(12)}
+    counts = {"train": pixels, "validation": 5}
+    return Outcome(job, Path("jobs"), None, False, SCHEME, scenes, counts, pixels + 5, 2.0, 300, None)
+
+
+@pytest.fixture(scope="module")
+def study() -> tuple[Recipe, list[Job], dict[str, Outcome], list[CellScores]]:
+    published = {"U-Net, 10%": {"miou": 0.61}}
+    given = recipe(full={"labels": "100%", "method": "U-Net"}, baseline={"method": "forest"}, published=published,
+                   published_in="A paper.")  # fmt: skip
+    jobs = jobs_of(given)
+    quality = {"U-Net, 100%": 95, "U-Net, 10%": 90, "forest, 100%": 85, "forest, 10%": 80}
+    outcomes = {}
+    for job in jobs[:10]:
+        pixels = 1000 if job.cell["labels"] == "100%" else 100
+        if job.cell["method"] == "wide":
+            outcomes[job.name] = outcome(job, error="The loss\nis not finite.")
+        else:
+            outcomes[job.name] = outcome(job, quality[job.cell_name] - job.seed, pixels)
+    return given, jobs, outcomes, summarize(given, jobs, outcomes)
+
+
+def test_scores_by_cell(study: tuple) -> None:
+    _, _, outcomes, rows = study
+    network, few = rows[0], rows[1]
+    runs = [outcomes[f"U-Net, 10%, seed {seed}"].confusion for seed in (0, 1)]
+    expected = [np.diag(c).sum() / (2 * c.sum() - np.diag(c).sum()) for c in runs]  # both classes have the same IoU
+    assert few.miou.mean == pytest.approx(np.mean(expected))
+    assert few.miou.std == pytest.approx(np.std(expected, ddof=1))
+    assert (few.miou.n, few.over, few.spent_pixels) == (2, "seeds", 105)
+    assert few.share == pytest.approx(few.miou.mean / network.miou.mean)
+    assert few.gain == pytest.approx(few.miou.mean - rows[3].miou.mean)
+    assert few.gain_interval is not None
+    assert few.gain_interval[0] <= few.gain <= few.gain_interval[1]
+    assert few.interval is not None
+    assert few.interval[0] < few.miou.mean < few.interval[1]
+    wide = rows[4]
+    assert (len(wide.failed), wide.missing, wide.miou.n) == (2, 0, 0)
+    assert rows[5].missing == 2
+
+
+def test_folds_of_one_run_are_pooled_and_their_spread_is_told() -> None:
+    given = recipe(base={"split": {"folds": 3}}, seeds=[0], grid={"method": {"U-Net": {}}}, budget=None)
+    jobs = jobs_of(given)
+    (row,) = summarize(
+        given, jobs, {job.name: outcome(job, hits) for job, hits in zip(jobs, (60, 80, 90), strict=True)}
+    )
+    pooled = sum(o.confusion for o in row.outcomes)
+    assert row.over == "folds"
+    assert row.accuracy.mean == pytest.approx(np.trace(pooled) / pooled.sum())
+    assert (row.accuracy.n, row.accuracy.std > 0.05) == (3, True)
+
+
+def test_tables_show_everything_and_what_failed(study: tuple) -> None:
+    given, jobs, outcomes, rows = study
+    table = as_csv(job_rows(jobs, outcomes)).splitlines()
+    assert len(table) == 1 + len(jobs)
+    head = table[0].split(",")
+    assert head[:5] == ["method", "labels", "seed", "fold", "state"]
+    assert head[-1] == "error"
+    assert {"miou", "accuracy", "iou_land", "labelled_pixels", "seconds", "peak_memory_mib"} <= set(head)
+    assert "The loss is not finite." in as_csv(job_rows(jobs, outcomes))
+    summary = cell_rows(rows)
+    assert summary[1]["published_miou"] == 0.61
+    assert [row["jobs_failed"] for row in summary] == [0, 0, 0, 0, 2, 0]
+    page = markdown(given, rows)
+    assert "| 0.6100 |" in page
+    assert "wide, 100%, seed 0 and 1 more: The loss is not finite." in page
+    assert failures(rows) == [("wide, 100%, seed 0 and 1 more", "The loss is not finite.")]
+
+
+def test_plots_with_and_without_a_budget(study: tuple) -> None:
+    given, _, _, rows = study
+    plots = study_plots(given, rows)
+    assert [plot.name for plot in plots] == ["label_efficiency", "per_class"]
+    assert plots[0].draw("paper", "png")[:8] == b"\x89PNG\r\n\x1a\n"
+    svg = plots[0].draw("paper", "svg")
+    assert svg == plots[0].draw("paper", "svg")
+    assert b"</svg>" in svg
+    bars = study_plots(given.model_copy(update={"budget": None}), rows)
+    assert [plot.name for plot in bars] == ["scores", "per_class"]
+    assert bars[0].draw("dark", "png") != bars[1].draw("dark", "png")
+    panels = study_plots(given.model_copy(update={"panel": "method"}), rows)
+    assert [plot.name for plot in panels] == [
+        "label_efficiency_u_net", "per_class_u_net", "label_efficiency_forest", "per_class_forest"
+    ]  # fmt: skip
+
+
+def test_recipes_are_found_by_name_and_by_file(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(VALUES))
+    assert find_recipe(tmp_path / "own.yaml") == tmp_path / "own.yaml"
+    for name, path in shelved_recipes().items():
+        assert find_recipe(name) == path
+        assert jobs_of(Recipe.from_yaml(path)), name
+        assert jobs_of(Recipe.from_yaml(path).adapted(quick=True)), name
+    with pytest.raises(ConfigError, match="There is no recipe 'nowhere'"):
+        find_recipe("nowhere")
+
+
+def test_a_training_configuration_is_no_recipe(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("model: {name: unet}\n")
+    with pytest.raises(ConfigError, match="sparsecover train --config"):
+        Recipe.from_yaml(tmp_path / "run.yaml")
