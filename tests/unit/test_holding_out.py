@@ -140,3 +140,14 @@ def test_folds_are_refused_where_no_scene_has_enough_groups(tmp_path):
     few = [clicks(tmp_path, CLUSTERS[:1], "water", grid).raster for grid in (GRID, FAR)]
     with pytest.raises(LabelError, match="3 folds need at least 3 groups"):
         split_labels(inputs(*few), 3, seed=0)
+
+
+def test_the_table_of_several_scenes_has_one_row_a_class(tmp_path):
+    scenes = [write_scene(tmp_path / f"{name}.tif", grid) for name, grid in (("a", GRID), ("b", FAR))]
+    files = [clicks_file(tmp_path, CLUSTERS, "water", GRID), clicks_file(tmp_path, CLUSTERS[:4], "forest", FAR)]
+    found = open_inputs(scenes, files, LabelOptions(field="class"))
+    assert [(row["name"], row["pixels"], row["features"]) for row in found.table] == [
+        ("forest", 4, 4),
+        ("water", 27, 27),
+    ]
+    assert [row["code"] for row in found.table] == list(found.scheme.codes)

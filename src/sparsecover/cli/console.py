@@ -87,11 +87,12 @@ def show_findings(findings: "Iterable[Finding]") -> None:
 
 def show_check(result: "CheckResult") -> None:
     """The labels found, then the findings."""
-    table = Table("code", "class", *(["features"] if any("features" in r for r in result.table) else []), "pixels")
+    drawn = any(row.get("features") for row in result.table)  # a label raster has none
+    table = Table("code", "class", *(["features"] if drawn else []), "pixels")
     for column in table.columns[2:]:
         column.justify = "right"
     for row in result.table:
-        features = [str(row["features"])] if "features" in row else []
+        features = [str(row["features"])] if drawn else []
         table.add_row(str(row["code"]), str(row["name"]), *features, f"{row['pixels']:,}")
     if result.table:
         out.print(table)

@@ -169,7 +169,7 @@ def _place(scenes: list[Scene], to_map: list[Scene], files: Sequence[str | Path]
     notes += [f"{scene.name}: {note}" for scene, labels in found for note in labels.notes]
     notes += [f"Mapped without labels of its own: {error}" for error in elsewhere]
     pairs = tuple((scene, in_scheme(labels, scheme)) for scene, labels in found)
-    table = _merge([row for _, labels in found for row in labels.table])
+    table = _table([labels for _, labels in found], scheme)
     return Inputs(tuple(scenes), tuple(to_map), pairs, scheme, table, notes)
 
 
@@ -206,10 +206,10 @@ def label_arguments(options: LabelOptions) -> dict[str, Any]:
     return {"unlabelled": options.unlabelled} | {name: value for name, value in given.items() if value is not None}
 
 
-def _merge(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Add the pixels and features of equal classes."""
-    sums: dict[tuple[Any, Any], Counter[str]] = {}
-    for row in rows:
-        counts = {key: int(row[key]) for key in ("pixels", "features") if key in row}
-        sums.setdefault((row["code"], row["name"]), Counter()).update(counts)
-    return [{"code": code, "name": name, **counts} for (code, name), counts in sums.items()]
+def _table(found: Sequence[LabelSet], scheme: ClassScheme) -> list[dict[str, Any]]:
+    """Pixels and features by class over all scenes, in the codes and names of the common scheme."""
+    sums = [Counter(pixels=0, features=0) for _ in scheme.classes]
+    for labels in found:
+        for land, row in zip(labels.scheme.classes, labels.table, strict=True):
+            sums[scheme.find(land)].update(pixels=int(str(row["pixels"])), features=int(str(row["features"])))
+    return [{"code": land.code, "name": land.name, **count} for land, count in zip(scheme.classes, sums, strict=True)]
