@@ -141,12 +141,12 @@ def _block_groups(
     labels: LabelRaster, num_classes: int, row: npt.NDArray[np.intp], col: npt.NDArray[np.intp]
 ) -> LabelGroups:
     """Groups from the block row of each pixel row and the block column of each pixel column."""
-    numbers = (row[:, None] * (int(col.max()) + 1) + col + 1).astype(np.int32)
+    numbers = row.astype(np.int32)[:, None] * np.int32(col.max() + 1) + (col + 1).astype(np.int32)
     if labels.groups is not None:
         _, centres = _moments(labels.groups, labels.values, int(labels.groups.max()), num_classes)
         middle = np.rint(centres).astype(np.intp)
-        inside = labels.groups > 0
-        numbers[inside] = numbers[middle[:, 0], middle[:, 1]][labels.groups[inside].astype(np.intp) - 1]
+        blocks = np.append(0, numbers[middle[:, 0], middle[:, 1]]).astype(np.int32)
+        np.copyto(numbers, blocks[labels.groups], where=labels.groups > 0)
     numbers[labels.values == UNLABELLED] = 0
     counts, _ = _moments(numbers, labels.values, int(numbers.max()), num_classes)
     used = counts.any(axis=1)
