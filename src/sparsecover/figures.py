@@ -183,7 +183,8 @@ def sheet(
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=9)
     swatches = [Patch(color=(r / 255, g / 255, b / 255), label=_short(name)) for name, (r, g, b) in legend.items()]
-    figure.legend(handles=swatches, loc="outside lower center", ncols=6, fontsize=7, frameon=False)
+    columns = int(len(titles) * side_in / (0.45 + 0.06 * max(map(len, map(_short, legend)), default=0)))
+    figure.legend(handles=swatches, loc="outside lower center", ncols=max(1, columns), fontsize=7, frameon=False)
     return saved(figure, "paper", dpi=130)
 
 

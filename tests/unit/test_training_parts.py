@@ -148,6 +148,18 @@ def test_precision_is_chosen_by_what_is_fast(monkeypatch: pytest.MonkeyPatch, ha
     assert "times as long" in reason
 
 
+def test_what_else_runs_on_the_machine_does_not_choose_the_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = 0
+
+    def seconds(*_: object, half: bool) -> float:
+        nonlocal passes
+        passes += 1
+        return (0.2 if half else 0.1) * (30 if 3 <= passes <= 5 else 1)  # the machine is busy for a while
+
+    monkeypatch.setattr("sparsecover.training.device._step_seconds", seconds)
+    assert resolve_precision("auto", "cpu", nn.Conv2d(1, 1, 1), torch.zeros(2, 1, 4, 4))[0] == "fp32"
+
+
 def test_the_probe_leaves_network_and_random_numbers_as_they_were() -> None:
     model = create_model("unet", 2, 2, base_channels=4, depth=2, dropout=0.5)
     before = {name: value.clone() for name, value in model.state_dict().items()}

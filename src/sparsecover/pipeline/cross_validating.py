@@ -129,6 +129,8 @@ def cross_validate(
             partial, config, model.parent, scheme=dataset.scheme, validation=held, device=device, devices=devices,
             nodes=nodes, resume=resume, reporter=reporter,
         )  # fmt: skip
+        # What the first fold found to be fast holds for all: folds that are compared must be trained alike.
+        config = config.with_changes({"train.precision": load_checkpoint(models[0]).config["train"]["precision"]})
     # The last network, not the one that was best on the labels that score it.
     confusions = np.array([load_checkpoint(model).metrics["confusion"] for model in models], np.int64)
     result = CrossValidation(models, confusions, dataset.scheme, notes)

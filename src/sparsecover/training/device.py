@@ -1,8 +1,9 @@
 """Where and in which precision to compute: asked of the device by trying, not assumed from its name."""
 
 import copy
-import math
+import statistics
 import time
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -18,7 +19,8 @@ Precision = Literal["fp32", "bf16", "fp16"]
 _GAIN = 1.3  # bf16 must be this much faster to be worth its rounding
 _SMALL_S = 0.02  # steps below this are over soon in any precision, and too short to time
 _PROBED = 4  # windows
-_PASSES = 4
+_ROUNDS = 3
+_HOPELESS = 5.0  # times as long as in fp32
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -76,31 +78,40 @@ def _probe(device: str, model: nn.Module, images: Tensor) -> tuple[Precision, st
         return "fp32", "this GPU has no bf16; fp16 can be asked for"
     model = copy.deepcopy(model).train()
     with torch.random.fork_rng(devices=[images.device] if device == "cuda" else []):
-        full = _step_seconds(device, model, images, half=False)
-        if full < _SMALL_S:
-            return "fp32", f"a step of {full * 1000:.1f} ms on {len(images)} windows has nothing to gain"
-        half = _step_seconds(device, model, images, half=True, limit=3 * full)
-    text = f"a bf16 step takes {half / full:.2g} times as long as one in fp32 on this {device}"
-    return ("bf16", text) if full / half >= _GAIN else ("fp32", text)
+        full, ratio = _compare(lambda half: _step_seconds(device, model, images, half=half), patient=device == "cuda")
+    if ratio is None:
+        return "fp32", f"a step of {full * 1000:.1f} ms on {len(images)} windows has nothing to gain"
+    text = f"a bf16 step takes {ratio:.2g} times as long as one in fp32 on this {device}"
+    return ("bf16", text) if ratio <= 1 / _GAIN else ("fp32", text)
 
 
-def _step_seconds(device: str, model: nn.Module, images: Tensor, *, half: bool, limit: float = math.inf) -> float:
-    """The shortest of some passes forward and backward; one pass over the limit is enough."""
-    best = math.inf
-    for attempt in range(_PASSES):
-        _wait(device)
-        start = time.perf_counter()
-        with torch.autocast(device, torch.bfloat16, enabled=half):
-            output = model(images)
-        total = sum(part.float().sum() for part in (output if isinstance(output, (list, tuple)) else [output]))
-        torch.autograd.backward(total)
-        _wait(device)
-        seconds = time.perf_counter() - start
-        if attempt:  # the first pass also chooses kernels and takes memory
-            best = min(best, seconds)
-        if seconds > limit:
-            return min(best, seconds)
-    return best
+def _compare(seconds: Callable[[bool], float], *, patient: bool) -> tuple[float, float | None]:
+    """Seconds of a step in fp32, and those in bf16 relative to it; None where a step is too short to tell.
+
+    Both are timed in turns, and the median of the ratios counts: what else runs on the machine must not decide how a
+    network is trained. The first pass of each also chooses kernels and takes memory; it tells something only of
+    processors that do bf16 in software, where ``patient`` is False and a long one ends the comparison.
+    """
+    seconds(False)
+    full = min(seconds(False), seconds(False))
+    if full < _SMALL_S:
+        return full, None
+    first = seconds(True)
+    if first > _HOPELESS * full and not patient:
+        return full, first / full
+    return full, statistics.median(seconds(True) / seconds(False) for _ in range(_ROUNDS))
+
+
+def _step_seconds(device: str, model: nn.Module, images: Tensor, *, half: bool) -> float:
+    """Of one pass forward and backward."""
+    _wait(device)
+    start = time.perf_counter()
+    with torch.autocast(device, torch.bfloat16, enabled=half):
+        output = model(images)
+    total = sum(part.float().sum() for part in (output if isinstance(output, (list, tuple)) else [output]))
+    torch.autograd.backward(total)
+    _wait(device)
+    return time.perf_counter() - start
 
 
 def _wait(device: str) -> None:

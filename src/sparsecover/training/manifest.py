@@ -6,6 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -96,13 +97,17 @@ def _source_digest() -> str:
     return digest.hexdigest()
 
 
+@cache
+def _packages() -> tuple[tuple[str, str], ...]:
+    """Names and versions of all that is installed; read once, as it takes half a second."""
+    metadata = [d.metadata for d in importlib.metadata.distributions()]
+    return tuple(sorted((d["Name"].lower(), d["Version"]) for d in metadata if d["Name"]))
+
+
 def _environment(run: Run) -> dict[str, Any]:
-    installed = {
-        d.metadata["Name"].lower(): d.version for d in importlib.metadata.distributions() if d.metadata["Name"]
-    }
     return {
         "versions": versions(),
-        "packages": dict(sorted(installed.items())),
+        "packages": dict(_packages()),
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name() if run.device == "cuda" else run.device,
         "processes": run.devices * run.nodes,
