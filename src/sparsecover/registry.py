@@ -28,11 +28,17 @@ class Part:
 
 
 class Registry:
-    """Parts of one kind (``"model"`` or ``"loss"``) by name."""
+    """Parts of one kind (``"model"`` or ``"loss"``) by name.
 
-    def __init__(self, kind: str, parts: Mapping[str, Part]) -> None:
+    Args:
+        kind: what messages call a part.
+        parts: by name.
+        follows: what every part of the kind takes, and what of a configuration it follows from.
+    """
+
+    def __init__(self, kind: str, parts: Mapping[str, Part], follows: Mapping[str, str] | None = None) -> None:
         self.kind = kind
-        self._parts = dict(parts)
+        self._parts, self._follows = dict(parts), dict(follows or {})
 
     def names(self) -> list[str]:
         """All names, sorted."""
@@ -61,13 +67,34 @@ class Registry:
         Raises:
             ModelError: unknown name or option (the message lists near matches), or a value of another type.
         """
+        factory, made = self._prepared(name, options, arguments)
+        return factory(**made)
+
+    def check_name(self, name: str) -> None:
+        """Raise ModelError for an unknown name; imports nothing."""
         if name not in self._parts:
             raise ModelError(f"Unknown {self.kind} {name!r}. {nearest(name, self._parts)}")
+
+    def is_ours(self, name: str) -> bool:
+        """Whether a part is the package's own, not a registered one."""
+        return isinstance(self._parts[name].factory, str)
+
+    def check(self, name: str, options: Mapping[str, Any]) -> None:
+        """Raise ModelError where a configuration names no part, or options that the part does not take; makes none."""
+        for option in options.keys() & self._follows.keys():
+            raise ModelError(f"{option!r} is no option of a {self.kind}: it follows from {self._follows[option]}.")
+        self._prepared(name, options, {})
+
+    def _prepared(
+        self, name: str, options: Mapping[str, Any], arguments: Mapping[str, Any]
+    ) -> tuple[Factory, dict[str, Any]]:
+        """The named factory, and all that it is to be called with."""
+        self.check_name(name)
         part = self._parts[name]
         factory = part.load()
         what = f"{self.kind} {name!r}"
         check_options(what, factory, {**options, **arguments})
-        return factory(**{**part.preset, **converted(what, factory, options), **arguments})
+        return factory, {**part.preset, **converted(what, factory, options), **arguments}
 
 
 def check_options(what: str, factory: Factory, options: Mapping[str, Any]) -> None:

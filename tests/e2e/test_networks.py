@@ -117,6 +117,10 @@ def test_a_frozen_pretrained_encoder_of_13_bands(config: Path, cli: Command, tmp
         ("loss={name: focal, gama: 2}", "Did you mean 'gamma'"),
         ("loss={name: ce, class_weights: [1, 2, 3]}", "3 class weights given for 2 classes"),
         ("loss={name: ce, class_weights: inverse, pos_weight: 3}", "class_weights: none"),
+        ("loss={name: ce, weight: [1, 2]}", "loss.class_weights"),
+        ("model={name: unet, in_channels: 4}", "data.bands"),
+        ("model={name: random-forest, freeze_encoder_epochs: 2}", "leave out model.freeze_encoder_epochs (given: 2)"),
+        ("model={name: random-forest, encoder_lr_factor: 0.1}", "model.encoder_lr_factor (given: 0.1)"),
     ],
 )
 def test_what_cannot_be_meant_ends_without_results(
@@ -125,6 +129,35 @@ def test_what_cannot_be_meant_ends_without_results(
     assert run(train_arguments(config, tmp_path / "run", setting)) == 2
     assert words in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("part", ["model={name: unt}", "loss={name: dicece}"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train", "--out", "run"),
+        ("train", "--out", "run", "--find-lr"),
+        ("train", "--out", "run", "--set", "split.folds=2"),
+        ("check",),
+    ],
+    ids=["train", "rate", "folds", "check"],
+)
+def test_names_are_checked_before_scenes_are_read(
+    command: tuple[str, ...], part: str, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(tmp_path / word) if word == "run" else word for word in command]
+    assert run([*words, "--config", str(config), "--set", "data.root=/nowhere", "--set", part]) == 2
+    assert "Did you mean" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("wrong", [("--model", "unt"), ("--set", "loss.name=dicece"), ("--set", "train.epoch=3")])
+def test_map_looks_at_what_to_train_before_it_reads(
+    wrong: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["map", "/nowhere.tif", "--labels", "/nowhere.gpkg", *wrong, "--out", str(tmp_path / "map")]) == 2
+    assert "Did you mean" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_diverging_loss_names_step_and_learning_rate(config: Path, cli: Command, tmp_path: Path) -> None:

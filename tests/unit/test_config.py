@@ -23,6 +23,7 @@ def test_defaults_survive_yaml() -> None:
         ({"data": {"simulate": {"fractio": 0.1}}}, "Unknown key data.simulate.fractio. Did you mean 'fraction'"),
         ({"train": {"epochs": 0}}, "train.epochs"),
         ({"split": {"by": "pattern"}}, "split.pattern is missing"),
+        ({"model": {"unfreeze": "stages"}}, "nothing is frozen"),
         ({"split": {"fractions": [0.5, 0.2, 0.2]}}, "must sum to 1"),
     ],
 )

@@ -16,6 +16,7 @@ from sparsecover.losses import (
     PartialLoss,
     TverskyLoss,
     WeightedSum,
+    check_loss,
     create_loss,
     list_losses,
     register_loss,
@@ -164,6 +165,8 @@ def test_sums_of_sums() -> None:
 def test_options_that_cannot_be_meant(name: str, options: dict, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         create_loss(name, **options)
+    with pytest.raises(ModelError, match=r"loss\.class_weights" if "weight" in options else message):
+        check_loss(name, options)
 
 
 def test_registered_losses_are_found_by_name() -> None:

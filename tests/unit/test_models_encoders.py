@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from sparsecover.errors import ModelError
 from sparsecover.models import EncoderFreezer, create_model
 from sparsecover.models.torchvision_pairing import import_beside_torchvision
 
@@ -16,6 +17,7 @@ TIMM = [
     "tu-swinv2_tiny_window8_256",
     "tu-pvt_v2_b0",
     "tu-hrnet_w18_small",
+    "tu-maxvit_rmlp_pico_rw_256",
 ]
 
 
@@ -38,6 +40,11 @@ def test_families_of_encoders(encoder: str) -> None:
 @pytest.mark.parametrize("encoder", TIMM)
 def test_encoders_of_timm(encoder: str) -> None:
     check(encoder)
+
+
+def test_an_encoder_for_images_of_one_size_is_refused() -> None:
+    with pytest.raises(ModelError, match="cannot be made with the encoder 'tu-hiera_tiny_224'"):
+        create_model("smp-unet", 3, 2, encoder="tu-hiera_tiny_224")
 
 
 @pytest.mark.long

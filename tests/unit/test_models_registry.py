@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from sparsecover.errors import ModelError
-from sparsecover.models import UNet, create_model, list_models, model_table, register_model
+from sparsecover.models import UNet, check_model, create_model, list_models, model_table, register_model
 
 SMP = ["unet", "unetplusplus", "manet", "linknet", "fpn", "pspnet", "pan", "deeplabv3", "deeplabv3plus", "upernet"]
 
@@ -41,6 +41,17 @@ def test_every_architecture_has_a_name() -> None:
 def test_errors_list_near_matches(name: str, options: dict, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         create_model(name, 3, 2, **options)
+    with pytest.raises(ModelError, match=message):
+        check_model(name, options)
+
+
+def test_a_configuration_s_network_is_checked_without_bands_or_weights() -> None:
+    check_model("smp-unet", {"encoder": "resnet18", "encoder_weights": "not-there.pth"})
+    check_model("random-forest", {"trees": 3})
+    with pytest.raises(ModelError, match=r"'in_channels' is no option of a model.*data\.bands"):
+        check_model("unet", {"in_channels": 4})
+    register_model("only-of-four-bands", lambda in_channels, num_classes: [][in_channels - 4])
+    check_model("only-of-four-bands", {})  # a registered one is made with the data's own bands alone
 
 
 @pytest.mark.parametrize("bands", [0, -1, 2.0, True, "3"])

@@ -8,6 +8,12 @@ from sparsecover.models import UNet, prepare_for_cpu, winograd
 from sparsecover.models.winograd import WinogradConv2d, suits, use_winograd
 
 
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on processors of any width."""
+    monkeypatch.setattr(winograd, "_NARROWEST", 64)
+
+
 def convolution(bias: bool = True, in_channels: int = 128, out_channels: int = 136) -> nn.Conv2d:
     torch.manual_seed(0)
     return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias).requires_grad_(False)

@@ -18,7 +18,7 @@ from sparsecover import checkpoint as checkpoint_module
 from sparsecover.checkpoint import Checkpoint, load_checkpoint
 from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.config import Config
-from sparsecover.errors import CheckpointError, ConfigError, DataError, OutputError, TrainingError
+from sparsecover.errors import CheckpointError, ConfigError, DataError, OutputError, SparseCoverError, TrainingError
 from sparsecover.grid import Grid
 from sparsecover.labels import LabelRaster
 from sparsecover.progress import Silent
@@ -363,6 +363,16 @@ def test_frozen_encoders_thaw_and_survive_a_resume(tmp_path: Path) -> None:
     with pytest.raises(Stop):
         fit(PAIRS, config, tmp_path / "stopped", reporter=StopAt(10))
     assert same_weights(fit(PAIRS, config, tmp_path / "stopped", resume=True), states[3])
+
+
+def test_a_configuration_that_cannot_be_meant_leaves_the_earlier_run(tmp_path: Path) -> None:
+    fit(PAIRS, Config.from_dict({"model": {"name": "random-forest", "trees": 2}}), tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert before
+    for change in ({"loss.class_weights": [1, 2]}, {"model": {"name": "random-forest", "encoder_lr_factor": 0.1}}):
+        with pytest.raises(SparseCoverError, match=r"2 class weights|no encoder"):
+            fit(PAIRS, make_config(**{"model.name": "unet"}).with_changes(change), tmp_path)
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_a_diverging_run_names_its_windows(tmp_path: Path) -> None:

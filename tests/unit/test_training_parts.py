@@ -90,6 +90,11 @@ def test_norms_and_biases_are_not_decayed() -> None:
     assert len(decay) == len(list(model.parameters()))
 
 
+def test_a_rate_for_an_encoder_needs_an_encoder() -> None:
+    with pytest.raises(ConfigError, match=r"factor is 0\.1, but Conv2d has no encoder"):
+        build_optimizer(nn.Conv2d(1, 1, 1), encoder_lr_factor=0.1)
+
+
 def test_frozen_parameters_are_left_out_and_unknown_optimisers_refused() -> None:
     model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 1))
     model[0].requires_grad_(False)

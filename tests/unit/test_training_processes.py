@@ -28,23 +28,31 @@ class Slow(StopAt):
     def progress(self, done, total, **values):
         time.sleep({pause})
 
-fit(PAIRS, config({batch}), {out!r}, validation=HELD, device="cpu", devices=2, resume=True, reporter=Slow(-1))
+for out, frozen in {runs!r}.items():
+    fit(PAIRS, config(2, frozen), out, validation=HELD, device="cpu", devices=2, resume=True, reporter=Slow(-1))
 """
 
 
-def config(batch_size: int) -> Config:
+def config(batch_size: int, frozen: int = 0) -> Config:
     """Norms over groups, and nothing random in a process: what two processes do must be what one does."""
     return make_config(
         **{"train.batch_size": batch_size, "model.norm": "group", "model.dropout": 0.0, "augment": "none"}
-    ).with_changes({"patches.per_epoch": 12, "train.epochs": 2})
+    ).with_changes(
+        {
+            "patches.per_epoch": 12,
+            "train.epochs": 2 + frozen,
+            "model.freeze_encoder_epochs": frozen,
+            "model.unfreeze": "stages" if frozen else "all",
+        }
+    )
 
 
-def start(out: Path, pause: float = 0.0) -> list["subprocess.Popen[bytes]"]:
-    """Two processes as torchrun starts them."""
+def start(runs: dict[str, int], pause: float = 0.0) -> list["subprocess.Popen[bytes]"]:
+    """Two processes as torchrun starts them, for runs by folder, each with its number of frozen epochs."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    script = SCRIPT.format(folder=str(Path(__file__).parent), batch=2, out=str(out), pause=pause)
+    script = SCRIPT.format(folder=str(Path(__file__).parent), runs=runs, pause=pause)
     common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     common |= {"GROUP_RANK": "0", "NODE_RANK": "0", "TORCHELASTIC_RUN_ID": "test", "OMP_NUM_THREADS": "1"}
     return [
@@ -70,9 +78,9 @@ def close(a: Checkpoint, b: Checkpoint) -> bool:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two processes with batches of 2."""
+    """Runs of two processes with batches of 2; in the folder ``frozen`` the encoder thaws by stages."""
     out = tmp_path_factory.mktemp("pair")
-    assert wait(start(out)) == [0, 0]
+    assert wait(start({str(out): 0, str(out / "frozen"): 1})) == [0, 0]
     return out
 
 
@@ -87,9 +95,14 @@ def test_two_processes_give_the_weights_and_scores_of_one(pair: Path, tmp_path: 
     assert not close(fit(PAIRS, config(2), tmp_path / "other", device="cpu"), one)
 
 
+def test_two_processes_freeze_and_thaw_as_one(pair: Path, tmp_path: Path) -> None:
+    one = fit(PAIRS, config(4, frozen=1), tmp_path, device="cpu")  # one epoch frozen, one half so, one free
+    assert close(load_checkpoint(pair / "frozen" / "last.safetensors"), one)
+
+
 @pytest.mark.long
 def test_a_stopped_pair_goes_on_exactly(pair: Path, tmp_path: Path) -> None:
-    started = start(tmp_path, pause=0.2)
+    started = start({str(tmp_path): 0}, pause=0.2)
     deadline = time.monotonic() + 90
     while not (tmp_path / "history.csv").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -98,7 +111,7 @@ def test_a_stopped_pair_goes_on_exactly(pair: Path, tmp_path: Path) -> None:
     assert len(history(tmp_path)) == 1
     with pytest.raises(ConfigError, match="2 processes"):
         fit(PAIRS, config(2), tmp_path, validation=HELD, device="cpu", resume=True)
-    assert wait(start(tmp_path)) == [0, 0]
+    assert wait(start({str(tmp_path): 0})) == [0, 0]
     assert same_weights(load_checkpoint(tmp_path / "last.safetensors"), load_checkpoint(pair / "last.safetensors"))
     assert history(tmp_path) == history(pair)
 
@@ -112,9 +125,6 @@ def test_alone_everything_is_trivial() -> None:
 
 
 def test_what_cannot_be_divided_is_refused(tmp_path: Path) -> None:
-    frozen = config(2).with_changes({"model.freeze_encoder_epochs": 1})
-    with pytest.raises(ConfigError, match="one process"):
-        fit(PAIRS, frozen, tmp_path, device="cpu", devices=2)
     with pytest.raises(ConfigError, match="one process"):
         fit(PAIRS, Config.from_dict({"model": {"name": "random-forest"}}), tmp_path, device="cpu", devices=2)
 

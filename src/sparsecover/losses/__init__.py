@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sparsecover.losses.overlap import DiceLoss as DiceLoss
     from sparsecover.losses.overlap import TverskyLoss as TverskyLoss
     from sparsecover.losses.processes import add_other_processes as add_other_processes
+    from sparsecover.losses.registry import check_loss as check_loss
     from sparsecover.losses.registry import create_loss as create_loss
     from sparsecover.losses.registry import list_losses as list_losses
     from sparsecover.losses.registry import register_loss as register_loss
@@ -25,6 +26,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "DiceLoss": "overlap",
         "TverskyLoss": "overlap",
         "add_other_processes": "processes",
+        "check_loss": "registry",
         "create_loss": "registry",
         "list_losses": "registry",
         "register_loss": "registry",

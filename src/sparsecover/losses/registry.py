@@ -1,6 +1,6 @@
 """Losses by name. This table needs no torch; a loss's module is imported when one is made."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sparsecover.registry import Part, Registry
@@ -19,6 +19,7 @@ _LOSSES = Registry(
         "focal_dice": Part("sparsecover.losses.sums:focal_dice"),
         "combo": Part("sparsecover.losses.sums:combo"),
     },
+    {"weight": "loss.class_weights", "ignore_index": "the labels (data.unlabelled)"},
 )
 
 
@@ -44,6 +45,24 @@ def register_loss(name: str, factory: Callable[..., "nn.Module"], *, replace: bo
         ModelError: the name exists, or the factory cannot be called.
     """
     _LOSSES.register(name, factory, replace=replace)
+
+
+def check_loss(name: str, options: Mapping[str, Any] | None = None) -> None:
+    """See whether a configuration names a loss and options that it takes, before anything is read or made.
+
+    Args:
+        name: one of :func:`list_losses`.
+        options: the loss's own; None looks at the name alone, which needs no torch.
+
+    Raises:
+        ModelError: unknown name or option (the message lists near matches), or a value that cannot be meant.
+    """
+    if options is None:
+        return _LOSSES.check_name(name)
+    _LOSSES.check(name, options)
+    if _LOSSES.is_ours(name):
+        create_loss(name, **options)
+    return None
 
 
 def create_loss(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sparsecover.models.fusing import prepare_for_cpu as prepare_for_cpu
     from sparsecover.models.network import AnySize as AnySize
     from sparsecover.models.network import SegmentationNetwork as SegmentationNetwork
+    from sparsecover.models.registry import check_model as check_model
     from sparsecover.models.registry import create_model as create_model
     from sparsecover.models.registry import list_models as list_models
     from sparsecover.models.registry import register_model as register_model
@@ -28,6 +29,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "prepare_for_cpu": "fusing",
         "AnySize": "network",
         "SegmentationNetwork": "network",
+        "check_model": "registry",
         "create_model": "registry",
         "list_models": "registry",
         "register_model": "registry",

@@ -1,6 +1,6 @@
 """Networks by name. This table needs no torch; a network's module is imported when one is made."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sparsecover.errors import ModelError
@@ -37,6 +37,7 @@ _MODELS = Registry(
         "smp-upernet": Part(_SMP, {"architecture": "UPerNet"}),
         "smp-segformer": Part(_SMP, {"architecture": "Segformer"}),
     },
+    {"in_channels": "the bands (data.bands)", "num_classes": "the classes"},
 )
 
 
@@ -63,6 +64,28 @@ def register_model(name: str, factory: Callable[..., "nn.Module"], *, replace: b
         ModelError: the name exists, or the factory cannot be called.
     """
     _MODELS.register(name, factory, replace=replace)
+
+
+def check_model(name: str, options: Mapping[str, Any] | None = None) -> None:
+    """See whether a configuration names a network and options that it takes, before anything is read or made.
+
+    Args:
+        name: one of :func:`list_models`.
+        options: the network's own; None looks at the name alone, which needs no torch.
+
+    Raises:
+        ModelError: unknown name or option (the message lists near matches), or a value that cannot be meant.
+    """
+    if options is None:
+        return _MODELS.check_name(name)
+    _MODELS.check(name, options)
+    if _MODELS.is_ours(name):
+        import torch
+
+        weightless = {option: value for option, value in options.items() if option != "encoder_weights"}
+        with torch.device("meta"):  # nothing is computed
+            create_model(name, 3, 2, **weightless)
+    return None
 
 
 def create_model(name: str, in_channels: int, num_classes: int, **options: Any) -> "nn.Module":

@@ -19,6 +19,8 @@ _SET_HERE = ("in_channels", "classes", "encoder_name", "encoder_weights", "activ
 
 _DEEPEST_PX = {"PAN": 8}  # PAN halves its deepest maps three times more; all others take a map of one pixel
 
+_WINDOWS = (7, 8)  # sides, in pixels of the deepest map, of the attention windows of encoders such as MaxViT
+
 # What the library and timm raise for encoders and options that do not go together.
 _FOREIGN_ERRORS = (ValueError, KeyError, NotImplementedError, TypeError, AttributeError, RuntimeError, AssertionError)
 
@@ -57,45 +59,52 @@ def create_smp(
     architecture_class = getattr(library, architecture)
     _check_options(architecture, architecture_class, options)
     check_encoder(library, encoder, encoder_weights, allow_restricted_licence=allow_restricted_licence)
+    deepest_px = _DEEPEST_PX.get(architecture, 1)
     classes = 1 if binary_head else num_classes
     plain = functools.partial(architecture_class, encoder, classes=classes, **options, **(encoder_options or {}))
     try:
         with torch.inference_mode(False), torch.enable_grad():
-            make, network = _made(plain, in_channels, _DEEPEST_PX.get(architecture, 1))
+            make, network, windows = _made(plain, in_channels, deepest_px)
     except _FOREIGN_ERRORS as error:
-        raise ModelError(f"{architecture} cannot be made with the encoder {encoder!r}: {error}") from error
+        raise ModelError(
+            f"{architecture} cannot be made with the encoder {encoder!r}: {str(error).rstrip('. ')}. Choose another "
+            "encoder, such as 'resnet34', another architecture, or other options."
+        ) from error
     if encoder_weights is not None:
         state = encoder_state(library, make, encoder, encoder_weights)
         load_encoder(network.get_submodule("encoder"), state, repr(encoder_weights))
     stride = _stride(network)
-    smallest = stride * _DEEPEST_PX.get(architecture, 1)
     return AnySize(
         network,
         in_channels,
         num_classes,
-        stride=stride,
-        minimum_px=smallest,
+        stride=stride * windows,
+        minimum_px=stride * deepest_px,
         binary_head=binary_head,
         encoder="encoder",
     )
 
 
-def _made(make: Make, in_channels: int, deepest_px: int) -> tuple[Make, nn.Module]:
-    """A network without weights that has computed one small image, and what makes more like it."""
-    try:
-        return make, _tried(make(in_channels=in_channels, encoder_weights=None), in_channels, deepest_px)
-    except AssertionError as refusal:  # some encoders of timm insist on the size of their pretraining unless told
-        lenient = functools.partial(make, strict_img_size=False)
+def _made(make: Make, in_channels: int, deepest_px: int) -> tuple[Make, nn.Module, int]:
+    """A network without weights that has computed a small image, what makes more like it, and its windows' side."""
+    # Some encoders of timm insist on the size of their pretraining unless told, others on whole windows of attention.
+    lenient = functools.partial(make, strict_img_size=False)
+    refusals: list[Exception] = []
+    ways: list[tuple[Make, int]] = [(make, 1), (lenient, 1), *((make, side) for side in _WINDOWS)]
+    for way, windows in ways:
         try:
-            return lenient, _tried(lenient(in_channels=in_channels, encoder_weights=None), in_channels, deepest_px)
-        except TypeError:
-            raise refusal from None
+            network = way(in_channels=in_channels, encoder_weights=None)
+            return way, _tried(network, in_channels, deepest_px, windows), windows
+        except (AssertionError, RuntimeError, TypeError) as refusal:
+            refusals.append(refusal)
+    raise refusals[0]
 
 
-def _tried(network: nn.Module, in_channels: int, deepest_px: int) -> nn.Module:
+def _tried(network: nn.Module, in_channels: int, deepest_px: int, windows: int) -> nn.Module:
     network.to(torch.get_default_device())  # the library adapts the first layer on the CPU, wherever the rest is made
-    side = _stride(network) * deepest_px
-    drop_unused(network, torch.zeros(1, in_channels, side, side))
+    side = _stride(network) * -(-deepest_px // windows) * windows
+    # Twice as wide where windows matter: an encoder for images of one size alone is no encoder for any.
+    drop_unused(network, torch.zeros(1, in_channels, side, side if windows == 1 else 2 * side))
     return network
 
 

@@ -16,8 +16,10 @@ from torch.nn import functional as F
 _TILE, _STEP = 6, 4  # sides in pixels: read, and computed
 _POINTS = _TILE**2
 
-# Narrower layers gain nothing; the filters of wider ones, four times as many numbers as before, would fill the memory.
-_NARROWEST, _MOST_FILTERS = 64, 1024 * 512
+# Narrower layers gain nothing, and less where registers are wide, as there the direct sum keeps up with the memory; the
+# filters of wider ones, four times as many numbers as before, would fill the memory.
+_NARROWEST = 256 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 64
+_MOST_FILTERS = 1024 * 512
 _FEWEST_TILES = 16  # below, reading the transformed filters takes longer than the direct sum
 _BLOCK_TILES = 128  # for each thread at once: enough to reuse the filters, few enough for a core's cache
 

@@ -9,6 +9,8 @@ from sparsecover.checks import Finding, check_labels, check_leakage, check_scene
 from sparsecover.config import Config
 from sparsecover.datasets import open_dataset
 from sparsecover.errors import SparseCoverError
+from sparsecover.losses import check_loss
+from sparsecover.models import check_model
 from sparsecover.pipeline.inputs import LabelOptions, Pair, count_labels, open_inputs
 from sparsecover.pipeline.splitting import split_dataset
 
@@ -50,6 +52,8 @@ def check_inputs(
 def check_config(path: Path, settings: Sequence[str] = ()) -> CheckResult:
     """Check the data, labels and split of a configuration."""
     config = Config.from_yaml(path, settings)
+    check_model(config.model.name)
+    check_loss(config.loss.name)
     dataset = open_dataset(config.data, config.classes)
     split = split_dataset(dataset, config)
     sides = {name: [(p.scene, p.labels) for p in getattr(split, name)] for name in ("train", "validation", "test")}

@@ -18,7 +18,7 @@ from sparsecover.pipeline.files import prepare_folder, write_file
 from sparsecover.pipeline.splitting import split_dataset_folds
 from sparsecover.pipeline.training import training_sides
 from sparsecover.progress import Reporter, Silent
-from sparsecover.training import fit
+from sparsecover.training import check_parts, fit
 from sparsecover.training.processes import is_helper
 
 _LEVEL = 0.95
@@ -114,6 +114,7 @@ def cross_validate(
         DataError: fewer scenes, blocks or polygons than folds.
     """
     reporter = reporter or Silent()
+    check_parts(config)
     reporter.stage("Reading scenes and labels")
     dataset = open_dataset(config.data, config.classes)
     splits = split_dataset_folds(dataset, config)

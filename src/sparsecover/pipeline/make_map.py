@@ -20,11 +20,11 @@ from sparsecover.pipeline.files import prepare_folder, unique_names, write_file
 from sparsecover.pipeline.holding_out import Split, split_labels
 from sparsecover.pipeline.inputs import Inputs, LabelOptions, Pair, open_inputs
 from sparsecover.pipeline.predicting import listen_to_prediction
-from sparsecover.pipeline.recipe import choose_recipe
+from sparsecover.pipeline.recipe import choose_recipe, explain_recipe
 from sparsecover.pipeline.reporting import map_report, map_views
 from sparsecover.pipeline.scoring import budget, gather_scores, score_checkpoint
 from sparsecover.progress import Reporter, Silent
-from sparsecover.training import fit, resolve_device
+from sparsecover.training import check_parts, fit, resolve_device
 
 BASELINE = "random-forest"
 
@@ -135,14 +135,13 @@ def make_map(
         radius_m, conflict,  # type: ignore[arg-type]
     )  # fmt: skip
     paths = [scenes] if isinstance(scenes, (str, Path)) else list(scenes)
+    gpu = resolve_device(device) != "cpu"
+    config = choose_recipe(gpu=gpu, model=model, quick=quick, minutes=minutes, seed=seed, settings=settings)
+    check_parts(config)
     reporter.stage("Reading scenes and labels")
     inputs = open_inputs(paths, labels, options, stack=stack, bands=bands, mask=mask, resolution=resolution)
     findings = _checked(inputs)
     split = split_labels(inputs, folds, seed)
-    config, reasons = choose_recipe(
-        inputs.counts, gpu=resolve_device(device) != "cpu", model=model, quick=quick, minutes=minutes, seed=seed,
-        settings=settings,
-    )  # fmt: skip
     job = _Job(prepare_folder(Path(out), "report.html", resume, overwrite), inputs, config, device, resume, reporter)
     for folder in job.folders():
         prepare_folder(folder, "map.tif", resume, overwrite)
@@ -165,9 +164,10 @@ def make_map(
     products = job.predict(checkpoint, overwrite or resume)
     clock.lap("mapping")
 
+    reasons = tuple(explain_recipe(config, inputs.counts, gpu=gpu))
     result = MapResult(
         job.out, products, checkpoint, held_out, forest, tuple(findings), (*inputs.notes, *split.notes),
-        split.optimistic, config, tuple(reasons), inputs, inputs.pairs if folds else split.train, clock.seconds,
+        split.optimistic, config, reasons, inputs, inputs.pairs if folds else split.train, clock.seconds,
     )  # fmt: skip
     _write(result, split)
     return result

@@ -1,4 +1,4 @@
-"""Which training `map` chooses by itself, and why: a function of the labels at hand and the device."""
+"""Which training `map` chooses by itself, and why."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,6 @@ _STEPS_CPU, _STEPS_GPU, _EPOCHS = 800, 3000, 20
 
 
 def choose_recipe(
-    counts: np.ndarray,
     *,
     gpu: bool,
     model: str | None = None,
@@ -22,11 +21,10 @@ def choose_recipe(
     minutes: float | None = None,
     seed: int = 0,
     settings: Sequence[str] = (),
-) -> tuple[Config, list[str]]:
-    """The configuration of a `map` training, and the reasons for its choices.
+) -> Config:
+    """The configuration of a `map` training.
 
     Args:
-        counts: labelled training pixels by class, int64 [K].
         gpu: whether a GPU computes.
         model: network by name; None lets the recipe choose.
         quick: a random forest on multi-scale features instead of a network.
@@ -44,8 +42,18 @@ def choose_recipe(
         apply_setting(values, setting)
     if values["loss"].get("name") != "ce":
         values["loss"].pop("label_smoothing", None)
-    config = Config.from_dict(values)
-    return config, [_about_labels(counts), *_about_training(config, "GPU" if gpu else "CPU")]
+    return Config.from_dict(values)
+
+
+def explain_recipe(config: Config, counts: np.ndarray, *, gpu: bool) -> list[str]:
+    """What `map` trains on how many labels, in words.
+
+    Args:
+        config: of `choose_recipe`.
+        counts: labelled training pixels by class, int64 [K].
+        gpu: whether a GPU computes.
+    """
+    return [_about_labels(counts), *_about_training(config, "GPU" if gpu else "CPU")]
 
 
 def _by_device(gpu: bool) -> dict[str, Any]:

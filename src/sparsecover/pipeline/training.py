@@ -14,7 +14,7 @@ from sparsecover.pipeline.inputs import Labels
 from sparsecover.pipeline.splitting import PLAN, split_dataset
 from sparsecover.progress import Reporter, Silent
 from sparsecover.raster import Scene
-from sparsecover.training import RateTest, find_learning_rate, fit
+from sparsecover.training import RateTest, check_parts, find_learning_rate, fit
 from sparsecover.training.processes import is_helper
 
 LabelledScenes = list[tuple[Scene, Labels]]
@@ -47,6 +47,7 @@ def train(
     if config.split.folds:
         raise ConfigError(f"split.folds is {config.split.folds}: take cross_validate, or leave it out.")
     reporter = reporter or Silent()
+    check_parts(config)
     reporter.stage("Reading scenes and labels")
     dataset = open_dataset(config.data, config.classes)
     split = split_dataset(dataset, config)
@@ -80,6 +81,7 @@ def find_rate(config: Config, out: str | Path, *, device: str = "auto", reporter
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
     """
     reporter = reporter or Silent()
+    check_parts(config)
     reporter.stage("Reading scenes and labels")
     dataset = open_dataset(config.data, config.classes)
     split = split_dataset(dataset, config)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sparsecover.training.interrupts import Terminated as Terminated
     from sparsecover.training.loader import PatchLoader as PatchLoader
     from sparsecover.training.optimizer import build_optimizer as build_optimizer
+    from sparsecover.training.preparing import check_parts as check_parts
     from sparsecover.training.rate_test import RateTest as RateTest
     from sparsecover.training.rate_test import find_learning_rate as find_learning_rate
     from sparsecover.training.schedule import Schedule as Schedule
@@ -25,6 +26,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "Terminated": "interrupts",
         "PatchLoader": "loader",
         "build_optimizer": "optimizer",
+        "check_parts": "preparing",
         "RateTest": "rate_test",
         "find_learning_rate": "rate_test",
         "Schedule": "schedule",

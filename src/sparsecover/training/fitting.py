@@ -77,12 +77,9 @@ def fit(
         if state is not None and "result" in state:
             run.reporter.note(f"The run in {out} has ended already.")
             return load_checkpoint(files.out / state["result"])
-        if state is None:
-            files.clear()
         if not hasattr(run.model, "fit_pixels"):
             return _train(run, files, state)
-        if devices * nodes > 1:
-            raise ConfigError(f"{config.model.name} is fitted in one process; give one device.")
+        _check_needs_no_loop(run)
         return _fit_pixels(run, files)
 
 
@@ -118,6 +115,8 @@ def _describe(run: Run, files: RunFiles) -> None:
 def _train(run: Run, files: RunFiles, state: dict[str, Any] | None) -> Checkpoint:
     """Run the loop from the start or from a saved state."""
     trainer = run.trainer()
+    if state is None:
+        files.clear()
     with processes.together():
         _start(run, trainer, state)
         if not processes.rank():
@@ -163,6 +162,18 @@ def _loop(run: Run, trainer: Trainer, files: RunFiles) -> None:
         run.reporter.note(f"Windows were left out, as they could not be read: {'; '.join(sorted(run.unreadable))}.")
 
 
+def _check_needs_no_loop(run: Run) -> None:
+    """Refuse what only the loop has, where a model is fitted without one."""
+    model = run.config.model
+    if run.devices * run.nodes > 1:
+        raise ConfigError(f"{model.name} is fitted in one process; give one device.")
+    if model.freeze_encoder_epochs or model.encoder_lr_factor != 1:
+        raise ConfigError(
+            f"{model.name} is fitted at once and has no encoder: leave out model.freeze_encoder_epochs (given: "
+            f"{model.freeze_encoder_epochs}) and model.encoder_lr_factor (given: {model.encoder_lr_factor:g})."
+        )
+
+
 def _fit_pixels(run: Run, files: RunFiles) -> Checkpoint:
     """Fit a model that takes labelled pixels and needs no loop: each labelled pixel is given once."""
     loader = PatchLoader(run.window_reader(run.pairs), _surroundings(run), 1)
@@ -172,6 +183,7 @@ def _fit_pixels(run: Run, files: RunFiles) -> Checkpoint:
             yield batch.images, batch.labels.long()
             run.reporter.progress(number, len(loader))
 
+    files.clear()
     _describe(run, files)
     total = int(run.plan.class_counts.sum())
     grow = cast(Callable[..., dict[str, int]], run.model.fit_pixels)

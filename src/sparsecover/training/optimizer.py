@@ -34,11 +34,16 @@ def build_optimizer(
         encoder_lr_factor: on the learning rate of the network's encoder, for pretrained ones.
 
     Raises:
-        ConfigError: unknown name.
+        ConfigError: unknown name; a factor for a network that has no encoder.
     """
     if name not in OPTIMIZERS:
         raise ConfigError(f"Unknown optimiser {name!r}. {nearest(name, OPTIMIZERS)}")
     encoder = {id(parameter) for parameter in encoder_parameters(model)} if encoder_lr_factor != 1 else set()
+    if encoder_lr_factor != 1 and not encoder:
+        raise ConfigError(
+            f"encoder_lr_factor is {encoder_lr_factor:g}, but {type(model).__name__} has no encoder. Leave it out, or "
+            "wrap the network in sparsecover.models.AnySize and name its encoder."
+        )
     own = [parameter for parameter in model.parameters() if id(parameter) not in encoder]
     slow = [parameter for parameter in model.parameters() if id(parameter) in encoder]
     groups = [*_groups(own, lr, weight_decay), *_groups(slow, lr * encoder_lr_factor, weight_decay)]

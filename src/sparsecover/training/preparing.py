@@ -7,6 +7,8 @@ import numpy as np
 from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
 from sparsecover.errors import DataError, SceneError
+from sparsecover.losses import check_loss
+from sparsecover.models import check_model
 from sparsecover.normalize import Normalizer, fit_normalizer
 from sparsecover.patches import Pair, PatchPlan, cache_pairs, plan_patches
 from sparsecover.raster import Scene
@@ -14,6 +16,17 @@ from sparsecover.raster.source import Valid, Values
 
 _PREVIEW_PX = 1024  # scenes are read this small for band statistics
 _PREVIEWS = 200  # and at most this many of them
+
+
+def check_parts(config: Config) -> None:
+    """Refuse a network or a loss that cannot be meant, before scenes are read.
+
+    Raises:
+        ModelError: unknown names or options, with near matches, and values that cannot be meant.
+        MissingPartError: the network needs an optional part that is not installed.
+    """
+    check_model(config.model.name, config.model.options)
+    check_loss(config.loss.name, config.loss.options)
 
 
 def configured_scheme(config: Config) -> ClassScheme:

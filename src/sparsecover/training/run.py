@@ -30,7 +30,7 @@ from sparsecover.training.failures import explained
 from sparsecover.training.loader import PatchLoader
 from sparsecover.training.memory import estimate_bytes, free_bytes
 from sparsecover.training.optimizer import build_optimizer
-from sparsecover.training.preparing import configured_scheme, held_plan, in_memory, scene_normalizer
+from sparsecover.training.preparing import check_parts, configured_scheme, held_plan, in_memory, scene_normalizer
 from sparsecover.training.processes import rank
 from sparsecover.training.schedule import Schedule
 from sparsecover.training.trainer import Trainer
@@ -80,6 +80,7 @@ class Run:
         reporter: Reporter,
     ) -> "Run":
         """Plan windows, fit the normaliser, and resolve what the configuration leaves open."""
+        check_parts(config)
         scheme = scheme or pairs[0][1].scheme or configured_scheme(config)
         check_pairs([*pairs, *held_pairs])
         patches = config.patches
@@ -176,8 +177,6 @@ class Run:
         frozen, way = self.config.model.freeze_encoder_epochs, self.config.model.unfreeze
         if not frozen:
             return None
-        if self.devices * self.nodes > 1:
-            raise ConfigError("model.freeze_encoder_epochs works in one process only; set it to 0 or use one device.")
         freezer = EncoderFreezer(self.model)
 
         def thaw(epoch: int) -> None:

@@ -112,6 +112,7 @@ class Trainer:
         self._augmenter, self._clip, self._accumulate, self._seed = augmenter, clip, accumulate, seed
         self._compile, self._names, self._before_epoch = compile, tuple(class_names), before_epoch
         self._devices, self._nodes = devices, nodes
+        self._compiled = self.model
         self._objective = as_objective(loss)
         self._ignored: int = getattr(loss, "ignore_index", UNLABELLED)
         self._stepper: Stepper | None = None
@@ -170,9 +171,7 @@ class Trainer:
         clock = Clock(progress)
         with Interrupts() as interrupts:
             while not self._ended(early_stopping):
-                self.model.train()
-                if self._before_epoch is not None:
-                    self._before_epoch(progress.epoch)
+                self._begin_epoch()
                 for group in self._groups(train):
                     self._step(group)
                     clock.tick()
@@ -210,8 +209,8 @@ class Trainer:
         if processes.rank():
             self.reporter = Silent()
             torch.manual_seed(self._seed + processes.rank())  # dropout of its own
-        network = try_compile(self.model, images, self.reporter) if self._compile else self.model
-        network, optimizer = fabric.setup(network, self.optimizer)
+        self._compiled = try_compile(self.model, images, self.reporter) if self._compile else self.model
+        network, optimizer = fabric.setup(self._compiled, self.optimizer)
         if self.average is not None:
             processes.spread_first(self.average.model.state_dict().values())
         self._stepper = Stepper(fabric, network, optimizer, self._objective, self._clip)
@@ -267,6 +266,17 @@ class Trainer:
             self.reporter.note(f"Stopped early: no better validation in {progress.stale} validations.")
             return True
         return progress.done
+
+    def _begin_epoch(self) -> None:
+        """Training mode, and frozen what is to be frozen in this epoch."""
+        self.model.train()
+        if self._before_epoch is None:
+            return
+        before = _trained(self.model)
+        self._before_epoch(self.progress.epoch)
+        if self._stepper is not None and self._devices * self._nodes > 1 and _trained(self.model) != before:
+            # Processes settle whose gradients they exchange when a network is set up, and wait for each of these.
+            self._stepper.network = self._stepper.fabric.setup(self._compiled)
 
     def _groups(self, train: Batches) -> Iterator[list[Batch]]:
         """The remaining batches of the epoch, those of one step together; ends early with the last step."""
@@ -412,6 +422,10 @@ class Trainer:
             progress.total_steps = steps
             self.schedule.shorten(steps)
         self._save(keeper)
+
+
+def _trained(network: nn.Module) -> list[bool]:
+    return [parameter.requires_grad for parameter in network.parameters()]
 
 
 @contextlib.contextmanager
