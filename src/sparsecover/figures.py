@@ -182,7 +182,10 @@ def sheet(
         line[0].set_ylabel(_short(name), fontsize=7, parse_math=False)
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=9)
-    swatches = [Patch(color=(r / 255, g / 255, b / 255), label=_short(name)) for name, (r, g, b) in legend.items()]
+    swatches = [
+        Patch(facecolor=(r / 255, g / 255, b / 255), edgecolor="#8a909a", linewidth=0.5, label=_short(name))
+        for name, (r, g, b) in legend.items()
+    ]
     columns = int(len(titles) * side_in / (0.45 + 0.06 * max(map(len, map(_short, legend)), default=0)))
     figure.legend(handles=swatches, loc="outside lower center", ncols=max(1, columns), fontsize=7, frameon=False)
     return saved(figure, "paper", dpi=130)
@@ -254,6 +257,20 @@ def _draw_lines(axis: "Axes", history: History, columns: Sequence[str], theme: T
         axis.legend(handles=handles, frameon=False, fontsize=8, labelcolor=look.text)
     else:
         axis.text(0.5, 0.5, "nothing recorded", ha="center", color=look.text, transform=axis.transAxes)
+
+
+def rate_curve(
+    rates: npt.NDArray[np.float64], losses: npt.NDArray[np.float64], marked: float, theme: ThemeName = "paper"
+) -> bytes:
+    """The loss over rising learning rates (1-d arrays of one length) as a PNG, one rate marked."""
+    figure, (axis,) = chart(6.0, 3.2, theme)
+    look = THEMES[theme]
+    axis.plot(rates, losses, color=look.lines[0], linewidth=1.8)
+    axis.axvline(marked, color=look.lines[1], linewidth=1.4, linestyle="--")
+    axis.set_xscale("log")
+    axis.set_xlabel("learning rate", fontsize=9, color=look.text)
+    axis.set_title(f"Smoothed loss; falls fastest at {marked:.1e}", loc="left", fontsize=10, color=look.text)
+    return saved(figure, theme)
 
 
 def per_class_iou(

@@ -57,10 +57,10 @@ def test_the_sheet_shows_what_is_right_and_wrong() -> None:
         columns = sheet._row(picture, sample, network)
         assert network.training
         assert (columns[2][sample.valid] == SCHEME.colors[index]).all()
-        blue = (columns[3] == (69, 117, 180)).all(-1)
-        assert blue[sample.labels == index].all()
-        assert not blue[(sample.labels != UNLABELLED) & (sample.labels != index)].any()
-        shares.append(blue.sum())
+        right = (columns[3] == (246, 246, 236)).all(-1)
+        assert right[sample.labels == index].all()
+        assert not right[(sample.labels != UNLABELLED) & (sample.labels != index)].any()
+        shares.append(right.sum())
     assert sum(shares) > 0
     png = sheet(Constant(0))
     assert imread(io.BytesIO(png)).shape[0] > 200

@@ -1,7 +1,6 @@
 """The learning-rate range test (Smith 2017): a short training at rising rates shows how high the rate may be."""
 
 import contextlib
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -9,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 
+from sparsecover import figures
 from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
 from sparsecover.errors import DataError
@@ -44,16 +44,7 @@ class RateTest:
 
     def plot(self) -> bytes:
         """The loss over the rate as a PNG, with the suggestion marked."""
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(6, 3.4), layout="constrained", dpi=120)
-        axes = figure.subplots()
-        axes.plot(self.rates, self.losses)
-        axes.axvline(self.suggestion, linestyle="--", color="0.5")
-        axes.set(xscale="log", xlabel="learning rate", ylabel="loss", title=f"steepest at {self.suggestion:.1e}")
-        target = io.BytesIO()
-        figure.savefig(target, format="png")
-        return target.getvalue()
+        return figures.rate_curve(self.rates, self.losses, self.suggestion)
 
 
 def find_learning_rate(

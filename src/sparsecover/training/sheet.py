@@ -16,7 +16,7 @@ from sparsecover.patches.batch import Sample
 
 _ROWS = 4
 _TITLES = ("image", "labels", "prediction", "right and wrong")
-_RIGHT_WRONG = ((69, 117, 180), (215, 48, 39))  # blue and red: green and red are one to many eyes
+_RIGHT_WRONG = ((246, 246, 236), (199, 21, 110))  # bright and dark to any eye, and unlike the colours of classes
 _SIDE_IN = 1.9
 
 
