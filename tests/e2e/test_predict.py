@@ -222,7 +222,7 @@ def started(command: list[str], journal: Path, beyond: int = 0) -> Iterator["sub
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
-def test_killed_then_interrupted_then_resumed_gives_the_same_bytes(
+def test_killed_interrupted_terminated_and_resumed_gives_the_same_bytes(
     long_run: Callable[..., list[str]], undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     out, journal = tmp_path / "m.tif", tmp_path / "m.tif.partial"
@@ -230,15 +230,17 @@ def test_killed_then_interrupted_then_resumed_gives_the_same_bytes(
         child.send_signal(signal.SIGKILL)
         child.wait()
     assert not out.exists()
-    done = journal.stat().st_size
     refused = subprocess.run(long_run(out), env=ONE_THREAD, capture_output=True, text=True, check=False)
     assert_users_mistake(refused, "--resume", "--overwrite")
-    with started(long_run(out, "--resume"), journal, beyond=done) as child:
-        child.send_signal(signal.SIGINT)
-        _, said = child.communicate()
-    assert child.returncode == 130
-    assert "same command with --resume" in said
-    assert not out.exists()
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        with started(long_run(out, "--resume"), journal, beyond=journal.stat().st_size) as child:
+            child.send_signal(number)
+            _, said = child.communicate()
+        assert child.returncode == code
+        assert "Stopped." in said
+        assert "same command with --resume" in said
+        assert "Traceback" not in said
+        assert not out.exists()
     finished = subprocess.run(long_run(out, "--resume"), env=ONE_THREAD, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     assert bytes_of(tmp_path) == undisturbed  # and nothing of what the killed process was writing

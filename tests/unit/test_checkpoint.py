@@ -7,10 +7,12 @@ import pickle
 import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparsecover import checkpoint as module
 from sparsecover.checkpoint import Checkpoint, ModelSpec, load_checkpoint, load_model, replacing, save_checkpoint
@@ -178,6 +180,22 @@ def test_an_architecture_larger_than_its_tensors_is_not_built() -> None:
     spec = ModelSpec("unet", 2, 3, {"base_channels": 2**20, "depth": 2})
     with pytest.raises(CheckpointError, match="do not fit"):
         make_checkpoint(model_spec=spec).model()
+
+
+def test_no_weights_are_drawn_where_there_is_no_memory_for_them(saved: Path) -> None:
+    drawn: list[str] = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if args and isinstance(args[0], torch.Tensor) and args[0].is_meta:
+                drawn.append(func.name())
+            return func(*args, **(kwargs or {}))
+
+    checkpoint = load_checkpoint(saved)
+    with Watch():
+        checkpoint.model()
+    assert drawn  # it was built on the meta device
+    assert not {"aten::normal_", "aten::uniform_"} & set(drawn)
 
 
 def test_unknown_networks_and_missing_tensors_are_explained() -> None:

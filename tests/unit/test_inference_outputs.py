@@ -1,5 +1,7 @@
 """Calmer maps and polygons."""
 
+from pathlib import Path
+
 import geopandas
 import numpy as np
 import pytest
@@ -10,10 +12,10 @@ from hypothesis import strategies as st
 from inference_parts import class_scene, grid, pixel_checkpoint
 
 from sparsecover.classes import ClassScheme
-from sparsecover.errors import GridError
+from sparsecover.errors import GridError, OutputError
 from sparsecover.grid import Grid, Window, tiles
 from sparsecover.inference import predict
-from sparsecover.inference.generalising import generalise, majority
+from sparsecover.inference.generalising import generalise, majority, scratch_map
 from sparsecover.inference.products import Products
 from sparsecover.inference.streaming import Blended
 from sparsecover.raster import Scene
@@ -69,6 +71,32 @@ def test_a_unit_in_hectares_needs_a_coordinate_system(tmp_path):
     with pytest.raises(GridError, match="coordinate system"):
         predict(flat, pixel_checkpoint(), tmp_path / "m.tif", min_area_ha=1.0)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("free", "options", "complaint"),
+    [
+        (13_000, {"probabilities": "float32"}, "before compression, and only"),
+        (21_000, {"majority_px": 3}, "and 0 MiB for scratch files, and only"),
+        (41_000, {"majority_px": 3, "min_area_ha": 0.1}, "for scratch files"),
+    ],
+)
+def test_room_for_all_files_together_is_looked_for_before_the_work(tmp_path, monkeypatch, free, options, complaint):
+    import sparsecover.raster.writer as writer
+
+    monkeypatch.setattr(writer, "_free_bytes", lambda folder: free)
+    image = class_scene(np.zeros((100, 100)))
+    with pytest.raises(OutputError, match=complaint):
+        predict(image, pixel_checkpoint(), tmp_path / "m.tif", reporter=pytest.fail, **options)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(writer, "_free_bytes", lambda folder: free + 5_000)
+    assert predict(image, pixel_checkpoint(), tmp_path / "m.tif", **options).map.exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk here that is always full")
+def test_a_disk_that_fills_with_scratch_files_is_named():
+    with pytest.raises(OutputError, match="/dev/full cannot be written: No space"):
+        scratch_map(Path("/dev"), "full", grid(4, 4))
 
 
 def test_filter_comes_before_the_unit(tmp_path):

@@ -1,6 +1,7 @@
 """predict and predict_strips: values, outputs, names, statistics, refusals."""
 
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +58,12 @@ def test_memory_does_not_change_a_byte(monkeypatch):
     reference, _ = whole(predict_strips(image, model, batch_size=1), (75, 90))
     monkeypatch.setattr(job, "_PANEL_STEP", 16)
     monkeypatch.setattr(job, "_SUMS_SHARE", 0.0002)
+    readers = set()
+    read = job.read_mirrored
+    monkeypatch.setattr(job, "read_mirrored", lambda *where: readers.add(threading.get_ident()) or read(*where))
     strips = list(predict_strips(image, model, batch_size=1, ram_mb=64))
     assert len({strip.window.col for strip in strips}) > 2
+    assert len(readers) == 1  # what GDAL keeps for one thread is of no use to another, and stays in memory
     assert whole(strips, (75, 90))[0].tobytes() == reference.tobytes()
 
 

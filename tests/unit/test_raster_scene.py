@@ -20,7 +20,7 @@ from rasterio.enums import ColorInterp
 
 from sparsecover.errors import GridError, SceneError
 from sparsecover.grid import Grid, Window
-from sparsecover.raster import Scene, gdal, open_scene
+from sparsecover.raster import Scene, gdal, open_scene, read_in_order
 
 PLACE = {"crs": "EPSG:32632", "transform": Affine(10, 0, 500_000, 0, -10, 5_000_000)}
 
@@ -396,6 +396,24 @@ def test_files_open_while_warnings_are_being_silenced(tmp_path: Path) -> None:
     path = save(tmp_path / "a.tif", ramp(1, 2, 2))
     with gdal.georeference_optional():
         assert open_scene(path).read()[1].all()
+
+
+def test_threads_that_read_in_order_keep_fewer_blocks(tmp_path: Path) -> None:
+    save(tmp_path / "a.tif", ramp(1, 4, 4))
+
+    def kept() -> list[int]:
+        settings = []
+        with pytest.MonkeyPatch.context() as patch:
+            environment = gdal.environment
+            patch.setattr(gdal, "environment", lambda *size: settings.extend(size) or environment(*size))
+            for width in (4, 2):
+                open_source.read(Window(0, 0, 4, width))
+        return settings
+
+    open_source = open_scene(tmp_path / "a.tif").source
+    assert kept() == [gdal.CACHE_BYTES, gdal.WINDOW_CACHE_BYTES]
+    with ThreadPoolExecutor(1, initializer=read_in_order) as thread:
+        assert thread.submit(kept).result() == [gdal.CACHE_BYTES] * 2
 
 
 def test_many_more_files_than_handles(tmp_path: Path) -> None:

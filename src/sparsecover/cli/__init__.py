@@ -94,11 +94,20 @@ def run(arguments: list[str]) -> int:
         return 2
     except (KeyboardInterrupt, click.Abort) as stop:
         # click turns an interrupt into an Abort that says nothing; how to go on is in what caused it.
-        click.echo(f"Stopped. {stop.__cause__ or stop}".rstrip(), err=True)
+        cause = stop.__cause__ or stop
+        _show_stop(str(cause), cause)
         return 130
+    except SystemExit as stop:  # SIGTERM
+        _show_stop("", stop)
+        raise
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has gone; there is nobody left to tell
         return 0
+
+
+def _show_stop(message: str, stop: BaseException) -> None:
+    """Say that the command was stopped, and how to go on where what stopped it knows."""
+    click.echo(" ".join(filter(None, ("Stopped.", message, *getattr(stop, "__notes__", ())))), err=True)
 
 
 def _show_log() -> None:

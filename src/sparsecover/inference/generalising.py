@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsecover.classes import NODATA_CODE
-from sparsecover.errors import GridError
+from sparsecover.errors import GridError, OutputError
 from sparsecover.grid import Grid, Window, tiles
 
 Codes = npt.NDArray[np.uint8]
@@ -20,11 +20,28 @@ _LARGEST_UNIT = 2**31 - 1
 
 
 def scratch_map(folder: Path, name: str, grid: Grid) -> Codes:
-    """A uint8 [H, W] array on disk, all nodata."""
-    codes = np.memmap(folder / name, np.uint8, "w+", shape=(grid.height, grid.width))
-    for window in tiles(grid.window, _ROWS, grid.width):
-        codes[window.slices] = NODATA_CODE
-    return codes
+    """A uint8 [H, W] array on disk, all nodata.
+
+    Raises:
+        OutputError: there is no room for it.
+    """
+    path = folder / name
+    try:
+        with path.open("wb") as file:  # a full disk must be met here: met in the mapped file, it would end the process
+            for window in tiles(grid.window, _ROWS, grid.width):
+                file.write(bytes([NODATA_CODE]) * window.size)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror}. A filtered map needs {grid.window.size / 2**20:.0f} MiB for "
+            "each of its scratch files. Make room, or name another folder."
+        ) from error
+    return np.memmap(path, np.uint8, "r+", shape=(grid.height, grid.width))
+
+
+def scratch_bytes(grid: Grid, majority_px: int, min_area_ha: float | None) -> int:
+    """Room on the disk that the filters take while they work."""
+    files = (majority_px > 1) + 2 * (min_area_ha is not None)
+    return grid.window.size * (files + 1) if files else 0
 
 
 def generalise(codes: Codes, grid: Grid, folder: Path, majority_px: int, min_area_ha: float | None) -> Codes:

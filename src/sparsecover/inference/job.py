@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from sparsecover.inference.regridding import on_own_grid
 from sparsecover.inference.runtimes import pick_device, quicker_runtime
 from sparsecover.inference.settings import Settings
 from sparsecover.inference.streaming import Blended, blend_region
-from sparsecover.raster import Scene
+from sparsecover.raster import Scene, read_in_order
 
 _PLAIN_PATCH_PX = 512
 _HALO_PATCH_PX = 1024  # windows whose margins are thrown away
@@ -103,7 +104,7 @@ class Job:
         """
         grid, rows = self.scene.grid, self.layout.rows
         # What two rows of windows share; and the outputs of a row, as blocks, joined, and compressed.
-        column_bytes = 4 * (self.num_classes + 1) * rows.most_shared + 3 * self._output_bytes * rows.size
+        column_bytes = 4 * (self.num_classes + 1) * rows.most_shared + 3 * self.output_bytes * rows.size
         fitting = int(self.settings.ram_mb * 2**20 * _SUMS_SHARE) // column_bytes
         widest = max(_PANEL_STEP, min(fitting, _WIDEST_PANEL))
         even = math.ceil(grid.width / math.ceil(grid.width / widest))
@@ -114,8 +115,8 @@ class Job:
         return (str(self.settings.area),) if isinstance(self.settings.area, Path) else ()
 
     @property
-    def _output_bytes(self) -> int:
-        """Bytes of all outputs for a pixel."""
+    def output_bytes(self) -> int:
+        """Bytes of all outputs for a pixel, before compression."""
         sizes = {"uint8": 1, "float32": 4}
         encodings = self.settings.encodings
         return 1 + sum(sizes[e] * (self.num_classes if n == "probabilities" else 1) for n, e in encodings.items())
@@ -146,6 +147,8 @@ class Engine:
             for member in job.networks
         ]
         self.predictor = Predictor(members, job.num_classes, self.device, job.settings.tta)
+        # One for all regions: another would open the files anew, and have its own share of the memory they take.
+        self._reading = ThreadPoolExecutor(1, "reading", read_in_order)
         self._read = ForgivingReader() if settings.on_read_error == "nodata" else read_mirrored
         self._area = None if job.settings.area is None else Area.open(job.scene.grid, job.settings.area)
 
@@ -160,6 +163,7 @@ class Engine:
             batch_size=job.settings.batch_size or 1,
             wanted=None if self._area is None else dataclasses.replace(self._area, grid=job.working.grid).touches,
             read=self._read,
+            thread=self._reading,
         )
         strips = blend(region) if job.working is job.scene else on_own_grid(job.scene, job.working, region, blend)
         for strip in strips:

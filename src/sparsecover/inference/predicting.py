@@ -80,7 +80,7 @@ def predict(
 
     Raises:
         SparseCoverError: scene or checkpoint cannot be used; outputs are there already or cannot be written.
-        KeyboardInterrupt: stopped by the user; the message says how to go on.
+        KeyboardInterrupt, SystemExit: stopped by the user; a note of it says how to go on.
 
     Example:
         >>> product = predict(open_scene("scene.tif"), "model.safetensors", "map.tif", tta=True)  # doctest: +SKIP

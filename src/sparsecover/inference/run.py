@@ -3,7 +3,8 @@
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sparsecover.classes import ClassScheme
 from sparsecover.errors import SparseCoverError
 from sparsecover.grid import Window, tiles
 from sparsecover.inference.cluster import Cluster, open_cluster
-from sparsecover.inference.generalising import Codes, generalise, scratch_map, unit_px
+from sparsecover.inference.generalising import Codes, generalise, scratch_bytes, scratch_map, unit_px
 from sparsecover.inference.job import Engine, Job
 from sparsecover.inference.journal import Journal
 from sparsecover.inference.outputs import MapProduct, OutputPaths
@@ -23,7 +24,7 @@ from sparsecover.inference.polygons import write_polygons
 from sparsecover.inference.products import MapStrip, Products, Tally
 from sparsecover.inference.progress import Meter, Reporter
 from sparsecover.inference.threads import alongside
-from sparsecover.raster import MapWriter, remove_leftovers
+from sparsecover.raster import MapWriter, check_room, remove_leftovers
 
 _ROWS = 256
 _WAITING_STRIPS = 1
@@ -40,8 +41,16 @@ class Run:
         self._meter = Meter(job.scene.name, self._grid.window.size, reporter, job.notes)
         self._tally = Tally(scheme, self._grid)
         self._cluster: Cluster | None = None
-        if job.settings.min_area_ha is not None:
-            unit_px(self._grid, job.settings.min_area_ha)  # refuses now what would fail after the work
+        self._check(job)
+
+    def _check(self, job: Job) -> None:
+        """Refuse now what would fail after the work."""
+        settings = job.settings
+        if settings.min_area_ha is not None:
+            unit_px(self._grid, settings.min_area_ha)
+        if self._paths.map.parent.is_dir():  # else the writer says so
+            scratch = scratch_bytes(self._grid, settings.majority_px, settings.min_area_ha)
+            check_room(self._paths.map, self._grid.window.size * job.output_bytes, scratch)
 
     def begin(self) -> Journal:
         """A new journal."""
@@ -54,7 +63,7 @@ class Run:
 
         Raises:
             SparseCoverError: nothing is left.
-            KeyboardInterrupt: the journal is left, and the message says so.
+            KeyboardInterrupt, SystemExit: the journal is left, and a note says so.
         """
         older = self._paths.existing()
         for path in self._paths.written:
@@ -75,12 +84,9 @@ class Run:
             journal.remove()
             self._paths.remove(self._paths.existing() - older)
             raise
-        except KeyboardInterrupt as stop:
+        except BaseException as stop:
             journal.close()
-            stop.args = (f"{journal.path} holds what is done: the same command with --resume goes on from there.",)
-            raise
-        except BaseException:
-            journal.close()
+            stop.add_note(f"{journal.path} holds what is done: the same command with --resume goes on from there.")
             raise
         journal.remove()
         return self._paths.product((*self._job.notes, *self._remarks(statistics)))
@@ -94,7 +100,7 @@ class Run:
         settings = self._job.settings
         calmer = settings.majority_px > 1 or settings.min_area_ha is not None
         with ExitStack() as stack:
-            writers = {name: stack.enter_context(self._writer(name)) for name in ("map", *self._paths.layers)}
+            writers = stack.enter_context(self._writers())
             if not calmer:
                 self._pour(journal, writers)
                 return
@@ -150,6 +156,19 @@ class Run:
         engine = Engine(self._job)
         for region in regions:
             yield from self._products.strips(engine.blended(region))
+
+    @contextmanager
+    def _writers(self) -> Iterator[dict[str, MapWriter]]:
+        """Writers of all layers; they are finished side by side, or leave nothing."""
+        with ExitStack() as unfinished:
+            writers = {}
+            for name in ("map", *self._paths.layers):
+                writers[name] = self._writer(name)
+                unfinished.callback(writers[name].discard)
+            yield dict(writers)
+            with ThreadPoolExecutor() as pool:
+                for closed in [pool.submit(writer.close) for writer in writers.values()]:
+                    closed.result()
 
     def _writer(self, name: str) -> MapWriter:
         scene, overwrite = self._job.scene, self._job.settings.overwrite or self._job.settings.resume

@@ -6,6 +6,7 @@ depends on the layout alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -69,6 +70,7 @@ def blend_region(
     batch_size: int,
     wanted: Callable[[Window], bool] | None = None,
     read: Reader = read_mirrored,
+    thread: ThreadPoolExecutor | None = None,
 ) -> Iterator[Blended]:
     """Predict a region of a scene and yield it in blocks, by rows of blocks from top to bottom.
 
@@ -80,11 +82,12 @@ def blend_region(
         batch_size: windows per batch; the last batch is filled up, so all have the same shape.
         wanted: whether anything of a window is asked for; other windows are neither read nor computed.
         read: how a window is read.
+        thread: which thread reads; default: one of its own.
     """
     prepare = partial(_prepare, scene, predictor, layout, region, wanted, read)
     window_bytes = 8 * layout.window_px * max(1, len(scene.bands))
     depth = max(1, min(4 * batch_size, _AHEAD_BYTES // window_bytes))
-    pieces = _in_batches(alongside(prepare, layout.touching(region), depth), predictor, batch_size)
+    pieces = _in_batches(alongside(prepare, layout.touching(region), depth, thread), predictor, batch_size)
     starts, last = layout.rows.starts, layout.rows.touching(region.row, region.row_stop)[-1]
     # Held in one place: a row of windows has taken the columns that it opens before it leaves those that it closes.
     place = _Sums.zeros(Window(region.row, region.col, layout.rows.most_shared, region.width), predictor)

@@ -18,8 +18,12 @@ from sparsecover.errors import SceneError
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 
 # GDAL would take 5% of the machine's memory for its block cache, which on a large server is more than a map needs in
-# all. This holds a row of 512-pixel blocks of a scene 80,000 pixels wide with three bands.
-CACHE_BYTES = 128 * 2**20
+# all. This holds two rows of 512-pixel blocks of three bands over 20,000 pixels; wider scenes are mapped in parts.
+CACHE_BYTES = 64 * 2**20
+
+# Windows drawn at random, as in training, come back to the same blocks again and again. This holds all of a scene of
+# 10,000 x 10,000 pixels with three bands of one byte, so that each of its blocks is decoded once.
+WINDOW_CACHE_BYTES = 384 * 2**20
 MAX_HANDLES = 32  # a set may hold thousands of patches; a process may hold 1024 open files
 
 _EXPECTED = "Expected a raster that GDAL reads: GeoTIFF, COG, VRT, JPEG 2000, PNG, JPEG."
@@ -38,6 +42,16 @@ def environment(cache_bytes: int = CACHE_BYTES) -> rasterio.Env:
         GDAL_ERROR_ON_LIBJPEG_WARNING=True,
         GDAL_PNG_WHOLE_IMAGE_OPTIM=False,
     )
+
+
+def read_in_order() -> None:
+    """Declare that this thread goes through its scene once, in order: few of the decoded blocks are needed again."""
+    _local.in_order = True
+
+
+def window_cache_bytes() -> int:
+    """How much of what it decodes a thread keeps that reads windows narrower than the file."""
+    return CACHE_BYTES if getattr(_local, "in_order", False) else WINDOW_CACHE_BYTES
 
 
 def available_formats() -> frozenset[str]:
