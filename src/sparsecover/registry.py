@@ -2,7 +2,7 @@
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_origin, get_type_hints
 
@@ -93,12 +93,12 @@ class Registry:
         part = self._parts[name]
         factory = part.load()
         what = f"{self.kind} {name!r}"
-        check_options(what, factory, {**options, **arguments})
+        check_options(what, factory, {**options, **arguments}, hidden=self._follows)
         return factory, {**part.preset, **converted(what, factory, options), **arguments}
 
 
-def check_options(what: str, factory: Factory, options: Mapping[str, Any]) -> None:
-    """Refuse options that ``factory`` does not take, naming the nearest ones.
+def check_options(what: str, factory: Factory, options: Mapping[str, Any], hidden: Iterable[str] = ()) -> None:
+    """Refuse options that ``factory`` does not take, naming the nearest ones but those ``hidden``.
 
     A factory with ``**options`` checks them itself.
     """
@@ -107,7 +107,9 @@ def check_options(what: str, factory: Factory, options: Mapping[str, Any]) -> No
         return
     unknown = [option for option in options if option not in parameters]
     if unknown:
-        raise ModelError(f"Unknown option {unknown[0]!r} of the {what}. {nearest(unknown[0], parameters)}")
+        raise ModelError(
+            f"Unknown option {unknown[0]!r} of the {what}. {nearest(unknown[0], set(parameters) - set(hidden))}"
+        )
 
 
 def converted(what: str, factory: Factory, options: Mapping[str, Any]) -> dict[str, Any]:

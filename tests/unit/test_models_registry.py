@@ -45,6 +45,13 @@ def test_errors_list_near_matches(name: str, options: dict, message: str) -> Non
         check_model(name, options)
 
 
+@pytest.mark.parametrize("name", ["smp-unet", "random-forest"])
+def test_hints_name_only_what_a_user_can_give(name: str) -> None:
+    with pytest.raises(ModelError, match="Unknown option 'base_channels'") as caught:
+        create_model(name, 3, 2, base_channels=8)
+    assert "in_channels" not in str(caught.value)
+
+
 def test_a_configuration_s_network_is_checked_without_bands_or_weights() -> None:
     check_model("smp-unet", {"encoder": "resnet18", "encoder_weights": "not-there.pth"})
     check_model("random-forest", {"trees": 3})

@@ -17,6 +17,8 @@ from sparsecover.models.torchvision_pairing import import_beside_torchvision
 # Parameters of the library's classes that are set here, or that would change what the network returns.
 _SET_HERE = ("in_channels", "classes", "encoder_name", "encoder_weights", "activation", "aux_params", "kwargs")
 
+_ARGUMENTS = ("architecture", "in_channels", "num_classes", "options")  # of create_smp, that are no options of a user
+
 _DEEPEST_PX = {"PAN": 8}  # PAN halves its deepest maps three times more; all others take a map of one pixel
 
 _WINDOWS = (7, 8)  # sides, in pixels of the deepest map, of the attention windows of encoders such as MaxViT
@@ -128,7 +130,7 @@ def drop_unused(network: nn.Module, images: Tensor) -> None:
 
 def _check_options(architecture: str, architecture_class: type, options: Mapping[str, Any]) -> None:
     own = set(inspect.signature(architecture_class).parameters) - set(_SET_HERE)
-    known = [*own, *(set(inspect.signature(create_smp).parameters) - {"architecture", "options"})]
+    known = [*own, *(set(inspect.signature(create_smp).parameters) - set(_ARGUMENTS))]
     for option in options:
         if option not in own:
             raise ModelError(f"Unknown option {option!r} of {architecture}. {nearest(option, known)}")
