@@ -158,6 +158,10 @@ class ScheduleConfig(Section):
         return {"warmup_epochs": 0, **data}
 
 
+class RegulariserConfig(NamedPart):
+    """A term of the loss on pixels without a label, and its options."""
+
+
 class TrainConfig(Section):
     """The loop."""
 
@@ -178,6 +182,14 @@ class TrainConfig(Section):
     sync_batchnorm: bool = Field(False, description="batch statistics over all GPUs of a training on several")
     workers: int | Auto = "auto"
     deterministic: bool = False
+    regularisers: tuple[RegulariserConfig, ...] = Field((), description="terms on pixels without a label, each once")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = [part.name for part in self.regularisers]
+        if len({*names}) < len(names):
+            raise ValueError(f"train.regularisers are {', '.join(names)}; each can be given once")
+        return self
 
 
 class Config(Section):

@@ -6,6 +6,7 @@ from sparsecover.lazy import lazy_names
 
 if TYPE_CHECKING:
     from sparsecover.patches.augment import Augmenter as Augmenter
+    from sparsecover.patches.batch import HELD_OUT as HELD_OUT
     from sparsecover.patches.batch import Batch as Batch
     from sparsecover.patches.batch import collate as collate
     from sparsecover.patches.dataset import PatchDataset as PatchDataset
@@ -31,6 +32,7 @@ __all__, __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "Augmenter": "augment",
+        "HELD_OUT": "batch",
         "Batch": "batch",
         "collate": "batch",
         "PatchDataset": "dataset",

@@ -106,9 +106,9 @@ class Augmenter:
         flags[:, 2] *= height == width  # others cannot be transposed
         chosen = torch.rand(count, generator=generator) < self.affine
         draws = torch.rand(count, 4, generator=generator) * 2 - 1
-        out = replace(batch, images=batch.images.clone(), labels=batch.labels.clone(), valid=batch.valid.clone())
+        out = batch.each(torch.clone)
         for i in torch.nonzero(~chosen & flags.any(1))[:, 0].tolist():
-            for source, target in ((batch.images, out.images), (batch.labels, out.labels), (batch.valid, out.valid)):
+            for source, target in zip(batch.planes, out.planes, strict=True):
                 target[i] = _symmetry(source[i], flags[i].tolist())
         maps = _affine_maps(
             math.radians(self.rotation) * draws[:, 0],
@@ -196,19 +196,21 @@ def _affine_maps(angle: Tensor, zoom: Tensor, shift: Tensor, flags: Tensor, aspe
 
 def _resample(batch: Batch, maps: Tensor, index: Tensor, out: Batch) -> None:
     """Write the windows ``index`` of a batch, moved by ``maps``, into the same places of ``out``."""
-    images, valid, labels = batch.images[index], batch.valid[index, None], batch.labels[index, None]
+    images, valid = batch.images[index], batch.valid[index, None]
     grid = functional.affine_grid(maps.to(images.dtype), list(valid.shape), align_corners=False)
     # Bilinear weights of invalid neighbours are taken out again by dividing by the weight of the valid ones.
     weighted = torch.cat([images, valid.to(images.dtype)], 1)
     sampled = functional.grid_sample(weighted, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     weight = sampled[:, -1:]
     inside = weight > 0.5
-    # Labels are counted from UNLABELLED, so that the zeros from outside mean unlabelled.
-    counted = labels.to(images.dtype) - UNLABELLED
-    nearest_label = functional.grid_sample(counted, grid, mode="nearest", padding_mode="zeros", align_corners=False)
     out.images[index] = sampled[:, :-1].div_(weight.clamp_min(0.5)).mul_(inside)
-    out.labels[index] = (nearest_label.mul_(inside) + UNLABELLED)[:, 0].to(labels.dtype)
     out.valid[index] = inside[:, 0]
+    sources, targets = ([b.labels] if b.hints is None else [b.labels, b.hints] for b in (batch, out))
+    # Labels are counted from UNLABELLED, so that the zeros from outside mean unlabelled.
+    counted = torch.stack([source[index] for source in sources], 1).to(images.dtype) - UNLABELLED
+    moved = functional.grid_sample(counted, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    for target, plane in zip(targets, (moved.mul_(inside) + UNLABELLED).unbind(1), strict=True):
+        target[index] = plane.to(target.dtype)
 
 
 def _cutmix(batch: Batch, share: float, generator: torch.Generator) -> Batch:
@@ -221,12 +223,7 @@ def _cutmix(batch: Batch, share: float, generator: torch.Generator) -> Batch:
     place = torch.rand(count, 2, generator=generator)
     inside = _spans(place[:, 0], side, height)[:, :, None] & _spans(place[:, 1], side, width)[:, None]
     inside, partner = inside.to(batch.images.device), partner.to(batch.images.device)
-    return replace(
-        batch,
-        images=torch.where(inside[:, None], batch.images[partner], batch.images),
-        labels=torch.where(inside, batch.labels[partner], batch.labels),
-        valid=torch.where(inside, batch.valid[partner], batch.valid),
-    )
+    return batch.each(lambda plane: torch.where(inside[:, None] if plane.ndim == 4 else inside, plane[partner], plane))
 
 
 def _spans(place: Tensor, side: Tensor, length: int) -> Tensor:

@@ -11,6 +11,7 @@ import psutil
 from sparsecover.classes import UNLABELLED
 from sparsecover.errors import DataError, GridError, SceneError
 from sparsecover.grid import Window
+from sparsecover.labels import LabelRaster
 from sparsecover.normalize import Normalizer
 from sparsecover.patches.batch import Batch, Sample, collate
 from sparsecover.patches.plan import Labels, Patch
@@ -29,6 +30,8 @@ class PatchReader:
     normalizer: Normalizer
     unreadable: set[str] | None = None
     """Where given, a window that cannot be read counts as nodata, and why is noted here."""
+    hints: Sequence[LabelRaster] | None = None
+    """Where given, what regularisers know of each pair beside its labels; see ``Batch``."""
 
     def __call__(self, patch: Patch) -> Sample:
         """Read one window; a label on an invalid pixel is no label.
@@ -45,7 +48,8 @@ class PatchReader:
             own = np.zeros(labels.shape, bool)
             own[patch.own.relative_to(window).slices] = True
             labels[~own] = UNLABELLED
-        return Sample(self.normalizer(values, valid), labels, valid, window_name(scene.name, window))
+        hints = None if self.hints is None else self.hints[patch.pair].read(window)
+        return Sample(self.normalizer(values, valid), labels, valid, window_name(scene.name, window), hints)
 
     def batch(self, patches: Sequence[Patch]) -> Batch:
         """Windows of one size side by side."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sparsecover.classes import UNLABELLED
 from sparsecover.grid import Window
+from sparsecover.labels import LabelRaster
 from sparsecover.normalize import Normalizer, arithmetic_type
 from sparsecover.patches.batch import Batch
 from sparsecover.patches.plan import Patch
@@ -33,12 +34,16 @@ class ResidentReader:
         pairs: read whole, once.
         normalizer: fitted on the training scenes.
         device: ``cuda``, ``mps`` or ``cpu``.
+        hints: as in ``PatchReader``.
     """
 
-    def __init__(self, pairs: Sequence[Pair], normalizer: Normalizer, device: str) -> None:
+    def __init__(
+        self, pairs: Sequence[Pair], normalizer: Normalizer, device: str, hints: Sequence[LabelRaster] | None = None
+    ) -> None:
         self._names = [scene.name for scene, _ in pairs]
         self._grids = [scene.grid for scene, _ in pairs]
         self._stored = [_store(pair, device) for pair in pairs]
+        self._hints = None if hints is None else [torch.from_numpy(each.values).to(device) for each in hints]
         self._clip = normalizer.clip
         wide = arithmetic_type(pairs[0][0].dtype)
         offset, factor = np.asarray(normalizer.offset, wide), (1.0 / np.asarray(normalizer.scale)).astype(wide)
@@ -55,7 +60,16 @@ class ResidentReader:
             inside = patch.window.intersect(self._grids[patch.pair].window)
             self._copy(patch, inside, images[number], labels[number], valid[number])
         names = tuple(window_name(self._names[patch.pair], patch.window) for patch in patches)
-        return Batch(images * valid[:, None], labels.masked_fill_(~valid, UNLABELLED), valid, names)
+        nothing = torch.full_like(labels, UNLABELLED)
+        hints = None if self._hints is None else self._cut_hints(self._hints, patches, nothing)
+        return Batch(images * valid[:, None], labels.masked_fill_(~valid, UNLABELLED), valid, names, hints)
+
+    def _cut_hints(self, stored: Sequence[Tensor], patches: Sequence[Patch], out: Tensor) -> Tensor:
+        """The hints of the windows, put into ``out`` [N, h, w]."""
+        for number, patch in enumerate(patches):
+            inside = patch.window.intersect(self._grids[patch.pair].window)
+            out[number, *inside.relative_to(patch.window).slices] = stored[patch.pair][inside.slices]
+        return out
 
     def _copy(self, patch: Patch, inside: Window, image: Tensor, labels: Tensor, valid: Tensor) -> None:
         """Put what lies inside the scene into the window's place in the batch."""

@@ -60,8 +60,8 @@ def train(
     reporter.stage("Training")
     partial, held = training_sides(split, config)
     return fit(
-        partial, config, folder, scheme=dataset.scheme, validation=held, device=device, devices=devices, nodes=nodes,
-        resume=resume, reporter=reporter,
+        partial, config, folder, scheme=dataset.scheme, validation=held, apart=_plain(split.test), device=device,
+        devices=devices, nodes=nodes, resume=resume, reporter=reporter,
     )  # fmt: skip
 
 

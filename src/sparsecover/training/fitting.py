@@ -18,12 +18,15 @@ from sparsecover.training.device import resolve_device
 from sparsecover.training.failures import Diverged
 from sparsecover.training.loader import PatchLoader
 from sparsecover.training.manifest import manifest
+from sparsecover.training.preparing import asks_first_round, without_first_round
 from sparsecover.training.randomness import seeded
 from sparsecover.training.record import make_checkpoint
 from sparsecover.training.run import Run
 from sparsecover.training.run_files import BEST_IOU, LAST, RunFiles
 from sparsecover.training.sheet import SampleSheet
 from sparsecover.training.trainer import Trainer
+
+FIRST_ROUND = "first_round"
 
 
 def fit(
@@ -33,6 +36,7 @@ def fit(
     *,
     scheme: ClassScheme | None = None,
     validation: Iterable[Pair] | None = None,
+    apart: Iterable[Pair] = (),
     device: str = "auto",
     devices: int = 1,
     nodes: int = 1,
@@ -48,6 +52,7 @@ def fit(
             with validation also best_loss.safetensors and best_iou.safetensors. An earlier run in it is replaced.
         scheme: classes by index; default: that of the labels, else ``config.classes``.
         validation: labels that score the network while it trains; None or empty: none do.
+        apart: labels that score the network later; like those of ``validation``, they lie where no regulariser infers.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         devices: processes on each machine, one a device; ``train.batch_size`` is that of each. They are started here,
             by running the present script again, unless torchrun has started them.
@@ -69,8 +74,16 @@ def fit(
     """
     device = resolve_device(device)
     devices, nodes = processes.layout(devices, nodes)
+    pairs, held, apart, reporter = check_pairs(pairs), list(validation or ()), list(apart), reporter or Silent()
+    first = None
+    if asks_first_round(config):
+        reporter.note("Self-training begins with a round without its labels.")
+        first = fit(
+            pairs, without_first_round(config), Path(out) / FIRST_ROUND, scheme=scheme, validation=held, apart=apart,
+            device=device, devices=devices, nodes=nodes, resume=resume, reporter=reporter,
+        )  # fmt: skip
     with seeded(config.seed, device, deterministic=config.train.deterministic):
-        run = Run.prepare(check_pairs(pairs), list(validation or ()), config, scheme, device, reporter or Silent())
+        run = Run.prepare(pairs, held, config, scheme, device, reporter, apart)
         run.devices, run.nodes = devices, nodes
         files = _files(run, Path(out))
         state = files.restore() if resume else None
@@ -78,6 +91,7 @@ def fit(
             run.reporter.note(f"The run in {out} has ended already.")
             return load_checkpoint(files.out / state["result"])
         if not hasattr(run.model, "fit_pixels"):
+            run.infer_labels(None if first is None else first.model().to(device))
             return _train(run, files, state)
         _check_needs_no_loop(run)
         return _fit_pixels(run, files)
@@ -167,6 +181,10 @@ def _check_needs_no_loop(run: Run) -> None:
     model = run.config.model
     if run.devices * run.nodes > 1:
         raise ConfigError(f"{model.name} is fitted in one process; give one device.")
+    if run.regularisers:
+        raise ConfigError(
+            f"{model.name} is fitted at once: leave out train.regularisers ({', '.join(run.regularisers)})."
+        )
     if model.freeze_encoder_epochs or model.encoder_lr_factor != 1:
         raise ConfigError(
             f"{model.name} is fitted at once and has no encoder: leave out model.freeze_encoder_epochs (given: "

@@ -6,20 +6,21 @@ import numpy as np
 
 from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
-from sparsecover.errors import DataError, SceneError
+from sparsecover.errors import ConfigError, DataError, SceneError
 from sparsecover.losses import check_loss
 from sparsecover.models import check_model
 from sparsecover.normalize import Normalizer, fit_normalizer
 from sparsecover.patches import Pair, PatchPlan, cache_pairs, plan_patches
 from sparsecover.raster import Scene
 from sparsecover.raster.source import Valid, Values
+from sparsecover.training.regularisers import Regulariser, Suggester, create_regulariser
 
 _PREVIEW_PX = 1024  # scenes are read this small for band statistics
 _PREVIEWS = 200  # and at most this many of them
 
 
 def check_parts(config: Config) -> None:
-    """Refuse a network or a loss that cannot be meant, before scenes are read.
+    """Refuse a network, a loss or a regulariser that cannot be meant, before scenes are read.
 
     Raises:
         ModelError: unknown names or options, with near matches, and values that cannot be meant.
@@ -27,6 +28,36 @@ def check_parts(config: Config) -> None:
     """
     check_model(config.model.name, config.model.options)
     check_loss(config.loss.name, config.loss.options)
+    chosen_regularisers(config)
+
+
+def chosen_regularisers(config: Config) -> dict[str, Regulariser]:
+    """The regularisers of a configuration by name.
+
+    Raises:
+        ConfigError: two of them suggest labels, of which a pixel can have one.
+    """
+    parts = {part.name: create_regulariser(part.name, **part.options) for part in config.train.regularisers}
+    suggesting = [name for name, part in parts.items() if isinstance(part, Suggester)]
+    if len(suggesting) > 1:
+        raise ConfigError(f"{' and '.join(suggesting)} both suggest labels for the same pixels; give one of them.")
+    return parts
+
+
+def asks_first_round(config: Config) -> bool:
+    """Whether a regulariser learns from a network that was trained before, without it."""
+    return any(_asks(part) for part in chosen_regularisers(config).values())
+
+
+def without_first_round(config: Config) -> Config:
+    """The configuration of that first training."""
+    parts = chosen_regularisers(config)
+    kept = [part for part in config.train.regularisers if not _asks(parts[part.name])]
+    return config.with_changes({"train.regularisers": [part.model_dump() for part in kept]})
+
+
+def _asks(part: Regulariser) -> bool:
+    return isinstance(part, Suggester) and part.first_round and part.weight > 0
 
 
 def configured_scheme(config: Config) -> ClassScheme:

@@ -69,6 +69,7 @@ def find_learning_rate(
     Raises:
         DataError: the loss diverged at once, so that there is nothing to see.
     """
+    config = config.with_changes({"train.regularisers": []})  # the rate is that of the labels
     device, listener = resolve_device(device), _Listener(steps, reporter or Silent())
     with seeded(config.seed, device, deterministic=config.train.deterministic):
         run = Run.prepare(check_pairs(pairs), [], config, scheme, device, listener)

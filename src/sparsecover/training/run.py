@@ -1,7 +1,7 @@
 """Everything that a training is made of, put together from pairs and a configuration."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -11,7 +11,7 @@ from sparsecover.checkpoint import ModelSpec
 from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
 from sparsecover.errors import ConfigError
-from sparsecover.labels import class_weights
+from sparsecover.labels import LabelRaster, class_weights
 from sparsecover.losses import create_loss
 from sparsecover.models import EncoderFreezer
 from sparsecover.normalize import Normalizer
@@ -27,11 +27,20 @@ from sparsecover.patches import (
 )
 from sparsecover.progress import Reporter
 from sparsecover.training.failures import explained
+from sparsecover.training.hints import check_class_count, held_out_hints, with_suggestions
 from sparsecover.training.loader import PatchLoader
 from sparsecover.training.memory import estimate_bytes, free_bytes
 from sparsecover.training.optimizer import build_optimizer
-from sparsecover.training.preparing import check_parts, configured_scheme, held_plan, in_memory, scene_normalizer
+from sparsecover.training.preparing import (
+    check_parts,
+    chosen_regularisers,
+    configured_scheme,
+    held_plan,
+    in_memory,
+    scene_normalizer,
+)
 from sparsecover.training.processes import rank
+from sparsecover.training.regularisers import Ground, Regulariser, Suggester
 from sparsecover.training.schedule import Schedule
 from sparsecover.training.trainer import Trainer
 
@@ -53,6 +62,8 @@ class Run:
         devices, nodes: processes a machine, and machines.
         unreadable: why windows were left out.
         resident: whether scenes and labels are held on the device.
+        regularisers: by name.
+        hints: what they know of each training pair beside its labels; see ``sparsecover.training.hints``.
     """
 
     config: Config
@@ -68,6 +79,8 @@ class Run:
     nodes: int = 1
     unreadable: set[str] = field(default_factory=set)
     resident: bool = False
+    regularisers: Mapping[str, Regulariser] = field(default_factory=dict)
+    hints: Sequence[LabelRaster] | None = None
 
     @classmethod
     def prepare(
@@ -78,8 +91,12 @@ class Run:
         scheme: ClassScheme | None,
         device: str,
         reporter: Reporter,
+        apart: Sequence[Pair] = (),
     ) -> "Run":
-        """Plan windows, fit the normaliser, and resolve what the configuration leaves open."""
+        """Plan windows, fit the normaliser, and resolve what the configuration leaves open.
+
+        ``apart`` are further labels where nothing is to be inferred.
+        """
         check_parts(config)
         scheme = scheme or pairs[0][1].scheme or configured_scheme(config)
         check_pairs([*pairs, *held_pairs])
@@ -95,6 +112,10 @@ class Run:
         reporter.note(f"{plan.reason}.")
         held = held_plan(held_pairs, plan, len(scheme))
         normalizer = scene_normalizer([scene for scene, _ in pairs], plan, config)
+        regularisers = chosen_regularisers(config)
+        if regularisers:
+            check_class_count(len(scheme))
+        hints = held_out_hints(pairs, [*held_pairs, *apart]) if regularisers else None
         pairs, how = in_memory(pairs, config)
         held_pairs, _ = in_memory(held_pairs, config)
         resident = fits_device([*pairs, *held_pairs], patches.cache, device)
@@ -102,7 +123,20 @@ class Run:
         resolved = config.with_changes(
             {"patches.size_px": plan.size_px, "patches.per_epoch": plan.per_epoch, "patches.sampling": plan.sampling}
         )
-        return cls(resolved, scheme, pairs, plan, held, held_pairs, normalizer, device, reporter, resident=resident)
+        return cls(
+            resolved, scheme, pairs, plan, held, held_pairs, normalizer, device, reporter, resident=resident,
+            regularisers=regularisers, hints=hints,
+        )  # fmt: skip
+
+    def infer_labels(self, network: nn.Module | None) -> None:
+        """Let regularisers suggest labels; ``network`` comes from a first round of training, where one asks for it."""
+        for part in self.regularisers.values():
+            if isinstance(part, Suggester) and part.weight:
+                read = self.window_reader(self.pairs)
+                ground = Ground(self.pairs, read, len(self.scheme), self.plan.size_px, network, self.device)
+                suggested, what = part.suggest(ground)
+                self.hints = with_suggestions(self.hints, self.pairs, suggested)
+                self.reporter.note(f"{what}.")
 
     @cached_property
     def spec(self) -> ModelSpec:
@@ -169,6 +203,7 @@ class Run:
             before_epoch=self._thawing(),
             devices=self.devices,
             nodes=self.nodes,
+            regularisers=self.regularisers,
             reporter=self.reporter,
         )
 
@@ -217,11 +252,11 @@ class Run:
     def window_reader(self, pairs: Sequence[Pair]) -> PatchReader:
         """Reads windows one by one, on the processor."""
         skipped = self.unreadable if self.config.data.on_read_error == "skip" else None
-        return PatchReader(pairs, self.normalizer, skipped)
+        return PatchReader(pairs, self.normalizer, skipped, self.hints if pairs is self.pairs else None)
 
     @cached_property
     def _resident_training(self) -> ResidentReader:
-        return ResidentReader(self.pairs, self.normalizer, self.device)
+        return ResidentReader(self.pairs, self.normalizer, self.device, self.hints)
 
     @cached_property
     def _resident_validation(self) -> ResidentReader:

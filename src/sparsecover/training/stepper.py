@@ -11,6 +11,7 @@ from torch import Tensor
 from sparsecover.losses import add_other_processes
 from sparsecover.patches import Batch
 from sparsecover.training.objective import Objective
+from sparsecover.training.terms import Terms
 
 _TINY = 1e-12
 
@@ -33,16 +34,20 @@ class Stepper:
     objective: Objective
     clip: float | None = None
 
-    def __call__(self, batches: Sequence[Batch]) -> tuple[Tensor, bool]:
+    def __call__(self, batches: Sequence[Batch], terms: Terms | None = None) -> tuple[Tensor, bool]:
         """Take one step with the gradient over all labelled pixels of the batches (and of all processes).
+
+        Args:
+            batches: of the step.
+            terms: regularisers at work on the only batch.
 
         Returns:
             The sum of the loss's statistics in float64 on the CPU, and whether loss and gradients were finite; where
             they were not, the weights are left as they were.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        statistics = self._gradients(batches)
-        finite = bool(torch.isfinite(statistics).all())
+        statistics = self._gradients(batches) if terms is None else self._regularised(terms)
+        finite = bool(torch.isfinite(statistics).all() and (terms is None or torch.isfinite(terms.sums).all()))
         if finite and self.clip is not None:
             norm: Tensor | None = self.fabric.clip_gradients(
                 self.network, self.optimizer, max_norm=self.clip, error_if_nonfinite=False
@@ -80,6 +85,14 @@ class Stepper:
             total = torch.stack(weights).sum()
             self._scale_gradients(float(weights[0].clamp_min(_TINY) / total.clamp_min(_TINY)))
         return torch.stack(kept).double().sum(0).cpu()
+
+    def _regularised(self, terms: Terms) -> Tensor:
+        """Statistics of one batch; gradients of its loss and of the regularisers' terms stand in the parameters."""
+        logits = self.network(terms.images)
+        own = self.objective.statistics(terms.own(logits), terms.batch.labels.long())
+        statistics = add_other_processes(own)
+        self.fabric.backward(self.objective.finalise(statistics) + terms.loss(logits))
+        return statistics.detach().reshape(-1, statistics.shape[-1])[-1].double().cpu()
 
     def _scale_gradients(self, factor: float) -> None:
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]

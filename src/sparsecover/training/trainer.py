@@ -28,9 +28,11 @@ from sparsecover.training.memory import used_bytes
 from sparsecover.training.objective import as_objective
 from sparsecover.training.plain_loader import as_batches
 from sparsecover.training.randomness import random_states, set_random_states
+from sparsecover.training.regularisers import Regulariser
 from sparsecover.training.schedule import Schedule
 from sparsecover.training.state import Clock, Progress
 from sparsecover.training.stepper import Stepper
+from sparsecover.training.terms import Terms, term_columns
 from sparsecover.training.time_limit import fitting_steps
 from sparsecover.training.validation import Scores, validate
 
@@ -73,6 +75,7 @@ class Trainer:
         devices: processes on each machine, one a device. Each takes its own loader's batches, of which together one
             step is made: the gradient is that over all labelled pixels of all processes.
         nodes: machines.
+        regularisers: terms of the loss on pixels without a label, by a name for the history.
         reporter: listens.
     """
 
@@ -95,10 +98,13 @@ class Trainer:
         before_epoch: Callable[[int], None] | None = None,
         devices: int = 1,
         nodes: int = 1,
+        regularisers: Mapping[str, Regulariser] | None = None,
         reporter: Reporter | None = None,
     ) -> None:
         if accumulate < 1:
             raise ConfigError(f"accumulate is {accumulate}; expected at least 1 batch a step.")
+        self._regularisers = {name: part for name, part in (regularisers or {}).items() if part.weight}
+        _check_regularisers(self._regularisers, ema, accumulate)
         self.device = resolve_device(device)
         self.model: nn.Module = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.loss = loss.to(self.device) if isinstance(loss, nn.Module) else loss
@@ -118,6 +124,7 @@ class Trainer:
         self._stepper: Stepper | None = None
         self._restored = False
         self._sums: Tensor | None = None
+        self._term_sums: Tensor | None = None
         self._shape = torch.Size()
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
@@ -227,6 +234,7 @@ class Trainer:
             "scaler": self._stepper.fabric.strategy.precision.state_dict(),
             "random": processes.gathered(random_states(self.device)),
             "sums": self._sums,
+            "term_sums": self._term_sums,
         }
         if self.average is not None:
             state["average"] = self.average.model.state_dict()
@@ -249,7 +257,7 @@ class Trainer:
         self._stepper.fabric.strategy.precision.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.model.load_state_dict(state["average"])
-        self._sums = state["sums"]
+        self._sums, self._term_sums = state["sums"], state.get("term_sums")
         set_random_states(state["random"][processes.rank()])
 
     def _check(self, train: Batches, validation: Batches | None, early_stopping: int | None) -> None:
@@ -300,13 +308,16 @@ class Trainer:
             for group in self.optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * self.schedule(progress.step)
             placed = [self._augmented(self._placed(b), progress.batch + i) for i, b in enumerate(batches)]
-            statistics, finite = self._stepper([b.channels_last() for b in placed])
+            terms = self._terms(placed[0]) if self._regularisers else None
+            statistics, finite = self._stepper([b.channels_last() for b in placed], terms)
         loss = float(self._objective.finalise(statistics))
         if not finite:
             raise self._diverged(batches, loss)
         if self.average is not None:
             self.average.update(self.model, progress.step)
         self._sums = statistics if self._sums is None else self._sums + statistics
+        if terms is not None:
+            self._term_sums = terms.sums if self._term_sums is None else self._term_sums + terms.sums
         progress.step += 1
         progress.batch += len(batches)
         progress.windows += sum(map(len, batches)) * self._devices * self._nodes
@@ -335,11 +346,29 @@ class Trainer:
 
     def _augmented(self, batch: Batch, number: int) -> Batch:
         """The batch varied by a generator of its own, so that a stopped training goes on with the same one."""
-        if self._augmenter is None:
-            return batch
-        key = (self._seed, self.progress.epoch, number, processes.rank())
+        return batch if self._augmenter is None else self._augmenter(batch, self._generator(number))
+
+    def _generator(self, number: int, *purpose: int) -> torch.Generator:
+        """Random numbers of a batch of the present epoch alone, in this process."""
+        key = (self._seed, self.progress.epoch, number, processes.rank(), *purpose)
         seed = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
-        return self._augmenter(batch, torch.Generator().manual_seed(int(seed >> np.uint64(1))))
+        return torch.Generator().manual_seed(int(seed >> np.uint64(1)))
+
+    def _terms(self, batch: Batch) -> Terms:
+        """The regularisers on a batch."""
+        progress = self.progress
+        done = progress.step / max(1, progress.total_steps)
+        generator = self._generator(progress.batch, 1)
+        return Terms.prepare(list(self._regularisers.values()), batch.channels_last(), done, self._teach, generator)
+
+    @torch.no_grad()
+    def _teach(self, images: Tensor) -> Tensor:
+        """Logits of the averaged network."""
+        assert self.average is not None
+        assert self._stepper is not None
+        with self._stepper.fabric.autocast():
+            logits: Tensor = self.average.model(images)
+        return logits.float()
 
     def _rest(self, interrupts: Interrupts, keeper: Keeper | None) -> None:
         """Between steps: save where it is time, and leave where that was asked for."""
@@ -389,6 +418,7 @@ class Trainer:
                 "epoch": progress.epoch + 1,
                 "step": progress.step,
                 "train_loss": float(self._objective.finalise(self._sums)),
+                **term_columns(list(self._regularisers), self._term_sums),
                 **score_columns(scores, self._names),
                 "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
                 "seconds": round(progress.epoch_seconds, 3),
@@ -401,7 +431,7 @@ class Trainer:
             better = progress.judge(scores)
             self.schedule.validated(scores.loss, progress.step)
         progress.next_epoch()
-        self._sums = None
+        self._sums = self._term_sums = None
         return better
 
     def _fit_to(self, seconds: float, batches: int, validations: int, keeper: Keeper | None) -> None:
@@ -426,6 +456,17 @@ class Trainer:
 
 def _trained(network: nn.Module) -> list[bool]:
     return [parameter.requires_grad for parameter in network.parameters()]
+
+
+def _check_regularisers(parts: Mapping[str, Regulariser], ema: bool, accumulate: int) -> None:
+    asking = [name for name, part in parts.items() if part.needs_average]
+    if asking and not ema:
+        raise ConfigError(f"{asking[0]} asks the averaged network: give train.ema: true.")
+    if parts and accumulate > 1:
+        raise ConfigError(
+            f"Regularisers ({', '.join(parts)}) take each batch as a step of its own, but accumulate is {accumulate}. "
+            "Set it to 1, with a larger batch where memory allows."
+        )
 
 
 @contextlib.contextmanager

@@ -1,0 +1,66 @@
+"""What regularisers know of the training scenes beside the labels: where nothing is inferred, and inferred labels."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsecover.classes import UNLABELLED
+from sparsecover.errors import ConfigError
+from sparsecover.grid import tiles
+from sparsecover.labels import LabelRaster
+from sparsecover.patches import HELD_OUT, Pair
+from sparsecover.raster import Scene
+
+_TILE_PX = 1024
+
+
+def held_out_hints(pairs: Sequence[Pair], apart: Sequence[Pair]) -> list[LabelRaster] | None:
+    """``HELD_OUT`` on each training scene where a label of ``apart`` lies, else 255; None where none does.
+
+    Args:
+        pairs: scenes and training labels.
+        apart: labels that validate or score, of these scenes or of others.
+    """
+    of_scene: dict[object, list[Pair]] = {}
+    for pair in apart:
+        of_scene.setdefault(_identity(pair[0]), []).append(pair)
+    kept = [of_scene.get(_identity(scene), []) for scene, _ in pairs]
+    if not any(kept):
+        return None
+    hints = [_nothing(scene) for scene, _ in pairs]
+    for raster, others in zip(hints, kept, strict=True):
+        for _, labels in others:
+            for tile in tiles(raster.grid.window, _TILE_PX, _TILE_PX):
+                raster.values[tile.slices][labels.read(tile) != UNLABELLED] = HELD_OUT
+    return hints
+
+
+def with_suggestions(
+    hints: Sequence[LabelRaster] | None, pairs: Sequence[Pair], suggested: Sequence[npt.NDArray[np.uint8]]
+) -> list[LabelRaster]:
+    """Hints with suggested classes wherever nothing is held out."""
+    hints = hints or [_nothing(scene) for scene, _ in pairs]
+    return [
+        LabelRaster(np.where(raster.values == HELD_OUT, raster.values, values), raster.grid)
+        for raster, values in zip(hints, suggested, strict=True)
+    ]
+
+
+def check_class_count(num_classes: int) -> None:
+    """Refuse more classes than hints have values for.
+
+    Raises:
+        ConfigError: more than 254.
+    """
+    if num_classes > HELD_OUT:
+        raise ConfigError(f"There are {num_classes} classes; regularisers take at most {HELD_OUT}. Leave them out.")
+
+
+def _nothing(scene: Scene) -> LabelRaster:
+    return LabelRaster(np.full((scene.grid.height, scene.grid.width), UNLABELLED, np.uint8), scene.grid)
+
+
+def _identity(scene: Scene) -> object:
+    """What tells scenes apart: files and size, and for arrays the object."""
+    return (scene.paths, scene.grid.height, scene.grid.width) if scene.paths else id(scene.source)
