@@ -184,6 +184,18 @@ def test_a_run_stopped_in_any_step_goes_on_exactly(whole: tuple[Checkpoint, Path
     assert_like(whole, fit(PAIRS, often, tmp_path, validation=HELD, resume=True), tmp_path)
 
 
+@pytest.mark.parametrize("warm_up", [{"schedule.warmup_steps": 6}, {"schedule.warmup_epochs": 1.5}])
+def test_warm_up_is_given_in_steps_or_in_epochs(tmp_path: Path, warm_up: dict[str, Any]) -> None:
+    fit(PAIRS, make_config(**{"train.epochs": 1, "schedule.name": "constant"} | warm_up), tmp_path)
+    assert float(history(tmp_path)[0]["learning_rate"]) == pytest.approx(0.01 * (0.1 + 0.9 * 3 / 6))  # the fourth step
+
+
+def test_one_cycle_takes_the_place_of_the_default_warm_up_and_refuses_another(tmp_path: Path) -> None:
+    assert Config.from_dict({"schedule": {"name": "one_cycle"}}).schedule.warmup_epochs == 0
+    with pytest.raises(ConfigError, match="one_cycle"):
+        fit(PAIRS, make_config(**{"schedule.name": "one_cycle", "schedule.warmup_steps": 6}), tmp_path)
+
+
 def test_a_learning_rate_that_was_cut_stays_cut(tmp_path: Path) -> None:
     config = make_config(
         **{"schedule.name": "reduce_plateau", "schedule.patience": 1, "schedule.factor": 0.1, "optim.lr": 0.1}
