@@ -90,6 +90,22 @@ def test_norms_and_biases_are_not_decayed() -> None:
     assert len(decay) == len(list(model.parameters()))
 
 
+@pytest.mark.parametrize(
+    ("name", "options"), [("unetplusplus", {"base_channels": 4}), ("smp-fpn", {}), ("torchvision-deeplabv3", {})]
+)
+def test_an_encoder_has_a_rate_of_its_own(name: str, options: dict) -> None:
+    with torch.device("meta"):
+        model = create_model(name, 3, 2, **options)
+    optimizer = build_optimizer(model, lr=1e-3, weight_decay=0.05, encoder_lr_factor=0.1)
+    groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    encoder = {id(p) for p in model.encoder_module().parameters()}
+    assert 0 < len(encoder) < len(groups)
+    for parameter in model.parameters():
+        group = groups[id(parameter)]
+        assert group["lr"] == pytest.approx(1e-4 if id(parameter) in encoder else 1e-3)
+        assert group["weight_decay"] == (0.05 if parameter.ndim > 1 else 0.0)
+
+
 def test_a_rate_for_an_encoder_needs_an_encoder() -> None:
     with pytest.raises(ConfigError, match=r"factor is 0\.1, but Conv2d has no encoder"):
         build_optimizer(nn.Conv2d(1, 1, 1), encoder_lr_factor=0.1)
