@@ -8,7 +8,6 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
@@ -17,12 +16,11 @@ from sparsecover.classes import MAX_CLASSES, UNLABELLED, ClassScheme
 from sparsecover.errors import LabelError, LabelsElsewhere, SceneError
 from sparsecover.grid import Grid, Window, tiles
 from sparsecover.labels.arrays import Indices, Mask
+from sparsecover.labels.code_lookup import Codes, count_codes, look_up
 from sparsecover.labels.code_table import CodeTable, category_names, palette
 from sparsecover.labels.coding import integral, refuse_unknown
 from sparsecover.labels.features import is_vector
 from sparsecover.raster.gdal import GDAL_ERRORS, environment, handle, reason, stamp
-
-Codes = npt.NDArray[np.int64]
 
 ALWAYS_UNLABELLED = frozenset({-1, 255})
 """Codes that mean unlabelled in every label raster, beside the file's own nodata."""
@@ -79,7 +77,7 @@ class MaskFile:
         return tiles(self.grid.window, _STRIP_ROWS, self.grid.width)
 
     def codes(self, window: Window) -> tuple[Codes, Mask]:
-        """Codes int64[h, w] of a window inside the grid, and where they are known (not nodata, NaN, transparent).
+        """Codes [h, w] of a window inside the grid, as stored, and where they are known (not nodata, NaN, transparent).
 
         Raises:
             LabelError: unreadable pixels, or fractions.
@@ -97,7 +95,7 @@ class MaskFile:
             return codes, known
         if values.dtype.kind not in "iu":
             raise LabelError(f"The label raster {self.path} holds {values.dtype}; expected whole numbers.")
-        return values[0].astype(np.int64), known
+        return values[0], known
 
     def scan(self, unlabelled: Collection[int] = ()) -> CodeTable:
         """The codes of all labelled pixels.
@@ -114,8 +112,8 @@ class MaskFile:
         table = CodeTable(names=category_names(source), colors=dict(enumerate(palette(source))))
         for window in self.strips():
             codes, known = self.codes(window)
-            counts = pd.Series(codes[known]).value_counts(sort=False)
-            table.pixels.update({int(c): int(n) for c, n in counts.items() if c not in self._ignored(unlabelled)})
+            counts = count_codes(codes, known)
+            table.pixels.update({code: n for code, n in counts.items() if code not in self._ignored(unlabelled)})
             if len(table.pixels) > MAX_CLASSES:
                 raise LabelError(
                     f"{self.path} holds more than {MAX_CLASSES} different codes. Is it an image rather than labels?"
@@ -126,20 +124,16 @@ class MaskFile:
         self, window: Window, scheme: ClassScheme, unlabelled: Collection[int], unknown: Counter[int]
     ) -> Indices:
         """Class indices uint8[h, w] of a window inside the grid; codes without a class are counted in ``unknown``."""
-        codes, known = self.codes(window)
         index = dict.fromkeys(self._ignored(unlabelled), UNLABELLED)
         # A class that is expressly given one of these codes wins over the habit.
         index |= {key: i for i, key in enumerate(self._keys(scheme)) if key not in unlabelled}
-        keys = np.array(sorted(index), np.int64)
-        lookup = np.array([index[int(key)] for key in keys], np.uint8)
-        position = np.minimum(np.searchsorted(keys, codes), len(keys) - 1)
-        values = lookup[position]
-        strange = known & (keys[position] != codes)
-        if strange.any():
-            counts = pd.Series(codes[strange]).value_counts(sort=False)
-            unknown.update({int(c): int(n) for c, n in counts.items()})
-        values[~known | strange] = UNLABELLED
-        return values
+        out = np.empty((window.height, window.width), np.uint8)
+        for part in tiles(window, _STRIP_ROWS, window.width):
+            codes, known = self.codes(part)
+            values, strange = look_up(codes, index)
+            unknown.update(count_codes(codes, known & strange))
+            out[part.relative_to(window).slices] = np.where(known, values, np.uint8(UNLABELLED))
+        return out
 
     def refuse(self, unknown: Counter[int], scheme: ClassScheme) -> None:
         """Raise LabelError for codes or colours that the scheme does not have."""
