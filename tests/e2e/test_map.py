@@ -1,5 +1,6 @@
 """`map` through the command line: everything the files promise, and every mistake answered in one message."""
 
+import html
 import json
 import os
 import subprocess
@@ -14,6 +15,8 @@ import pytest
 import rasterio
 import yaml
 from shapely.geometry import box
+
+from sparsecover.checkpoint import load_checkpoint
 
 from .conftest import QUICK, Command, SmallScene, assert_users_mistake
 
@@ -64,7 +67,30 @@ def test_metrics_have_the_promised_keys_and_add_up(mapped: Path) -> None:
     assert np.sum(metrics["confusion"]) == metrics["labelled_pixels"]["held_out"]
     assert 0 <= metrics["miou"] <= 1
     assert metrics["labelled_pixels"]["train"] > 0
-    assert metrics["baseline"]["model"] == "random-forest"
+    models = metrics["comparison"]["models"]
+    assert set(models) == {"unet", "random-forest", "random-forest-features"}
+    best = max(models, key=lambda name: models[name]["miou"])
+    assert models[metrics["comparison"]["made_by"]]["miou"] == models[best]["miou"] == metrics["miou"]
+
+
+def test_the_better_model_makes_the_map_and_log_summary_and_report_say_so(
+    mapped: Path, small: SmallScene, cli: Command, tmp_path: Path
+) -> None:
+    """Trained for a few steps only, the network is no match for the forest, unless it was asked for."""
+    assert load_checkpoint(mapped / "model.safetensors").model_spec.name.startswith("random-forest")
+    verdict = json.loads((mapped / "metrics.json").read_text())["comparison"]["verdict"]
+    assert "It makes the map" in verdict
+    assert verdict in html.unescape((mapped / "report.html").read_text())
+    out = tmp_path / "asked"
+    arguments = ("map", small.scene, "--labels", small.labels, "--field", "class", "--model", "unet", *QUICK)
+    result = cli(*arguments, "--out", out)
+    assert result.returncode == 0, result.stderr
+    assert load_checkpoint(out / "model.safetensors").model_spec.name == "unet"
+    told = json.loads((out / "metrics.json").read_text())["comparison"]["verdict"]
+    assert "as was asked for" in told
+    assert told in result.stdout
+    assert told in result.stderr
+    assert "leave out --model" in result.stdout
 
 
 def test_the_report_is_one_self_contained_file(mapped: Path) -> None:

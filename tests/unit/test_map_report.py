@@ -1,29 +1,75 @@
-"""What the report of `map` says: an alarm where the map is not worth its time, the command without its secrets."""
+"""What the report of `map` says: which model is better and made the map, the command without its secrets."""
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from sparsecover.classes import ClassScheme
+from sparsecover.evaluation import Accumulator, Assessment
 from sparsecover.pipeline import reporting
+from sparsecover.pipeline.contest import Contest
 from sparsecover.pipeline.make_map import MapResult
 
-
-def alarm(network: float, forest: float | None) -> str | None:
-    baseline = None if forest is None else SimpleNamespace(miou=forest)
-    result = SimpleNamespace(baseline=baseline, assessment=SimpleNamespace(miou=network))
-    return MapResult.alarm.fget(result)
+SCHEME = ClassScheme.from_names(["land", "water"])
 
 
-def test_a_better_forest_is_told_with_both_figures() -> None:
-    text = alarm(0.57, 0.68)
-    assert text is not None
-    assert "0.680" in text
-    assert "0.570" in text
+def scored(right: float, groups: int = 20, seed: int = 0) -> Assessment:
+    """An assessment over groups of labels of which a share is right, the same groups for each seed."""
+    gathered = Accumulator(SCHEME)
+    random = np.random.default_rng(seed)
+    truth = np.tile(np.array([0, 1], np.uint8), (1, 50))
+    for number in range(groups):
+        wrong = random.random(truth.shape) > right
+        gathered.add_map(truth, np.where(wrong, 1 - truth, truth).astype(np.uint8), scene=number)
+    return gathered.assessment()
 
 
-@pytest.mark.parametrize(("network", "forest"), [(0.7, 0.6), (0.7, None), (0.7, float("nan"))])
-def test_there_is_no_alarm_without_reason(network: float, forest: float | None) -> None:
-    assert alarm(network, forest) is None
+def contest(network: float, forest: float, *, asked_for: bool = False, groups: int = 20) -> Contest:
+    scores = {"unet": scored(network, groups), "random-forest": scored(0.5, groups, 1)}
+    return Contest(scores | {"random-forest-features": scored(forest, groups, 2)}, asked_for)
+
+
+def test_the_labels_choose_and_the_verdict_tells_by_how_much() -> None:
+    found = contest(0.7, 0.9)
+    assert found.rival == found.better == found.maker == "random-forest-features"
+    assert found.gain is not None
+    assert found.gain < 0
+    low, high = found.gain_interval or (0, 0)
+    assert low < found.gain < high < 0
+    assert found.verdict is not None
+    assert "random forest on features is better than the network unet" in found.verdict
+    assert "It makes the map" in found.verdict
+    assert f"{-high:+.3f} to {-low:+.3f} over 20 groups" in found.verdict
+    assert "chance" not in found.verdict
+    won = contest(0.9, 0.7)
+    assert won.maker == "unet"
+    assert "network unet is better" in (won.verdict or "")
+
+
+def test_a_model_that_was_asked_for_makes_the_map_and_a_better_one_is_told() -> None:
+    found = contest(0.7, 0.9, asked_for=True)
+    assert (found.maker, found.better) == ("unet", "random-forest-features")
+    assert "made by the network unet, as was asked for" in (found.verdict or "")
+    alarm = MapResult.alarm.fget(SimpleNamespace(contest=found))
+    assert "leave out --model" in alarm
+    assert MapResult.alarm.fget(SimpleNamespace(contest=contest(0.7, 0.9))) is None
+    assert MapResult.alarm.fget(SimpleNamespace(contest=contest(0.9, 0.7, asked_for=True))) is None
+
+
+def test_what_may_be_chance_is_called_so() -> None:
+    assert "may be chance" in (contest(0.8, 0.79).verdict or "")
+    few = contest(0.7, 0.9, groups=4)
+    assert few.gain_interval is None
+    assert "4 groups of labels, too few" in (few.verdict or "")
+
+
+def test_without_scored_labels_or_rivals_the_trained_model_makes_the_map() -> None:
+    nothing = Contest({"unet": Accumulator(SCHEME).assessment(), "random-forest": Accumulator(SCHEME).assessment()})
+    for found in (nothing, Contest({"unet": scored(0.6)})):
+        assert found.maker == "unet"
+        assert found.verdict is None
+        assert found.as_dict()["gain"] is None
 
 
 def test_the_command_is_shown_without_passwords_and_signatures(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,8 +131,11 @@ def show_map_result(result: "MapResult") -> None:
     show_assessment(result.assessment, "On held-out labels")
     if result.optimistic:
         out.print("The held-out labels lie close to the training labels: the figures are optimistic.")
-    if result.baseline is not None:
-        out.print(f"Random forest on pixels, same labels: {_headline(result.baseline)}")
+    for name, assessment in result.contest.scores.items():
+        if name != result.contest.maker:
+            out.print(f"Same labels, {name}: {_headline(assessment)}")
+    if result.contest.verdict:
+        out.print(Text(result.contest.verdict), soft_wrap=True)
     if result.alarm:
         out.print(_MARKS["warning"], Text(result.alarm))
     for product in result.products:

@@ -1,6 +1,6 @@
 """How good a map is, and a page that shows it: accuracy on labels, calibration, the report."""
 
-from sparsecover.evaluation.assessment import Accumulator, Assessment
+from sparsecover.evaluation.assessment import Accumulator, Assessment, paired_gain
 from sparsecover.evaluation.calibration import Calibration
 from sparsecover.evaluation.maps import evaluate_map
 from sparsecover.evaluation.report import Comparison, ReportContent, render_report
@@ -14,6 +14,7 @@ __all__ = [
     "ReportContent",
     "SceneView",
     "evaluate_map",
+    "paired_gain",
     "render_report",
     "scene_view",
 ]

@@ -11,7 +11,7 @@ from sparsecover import metrics
 from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.errors import DataError
 from sparsecover.evaluation.calibration import Calibration
-from sparsecover.evaluation.intervals import Interval, Sums, bootstrap, group_sums
+from sparsecover.evaluation.intervals import Interval, Sums, bootstrap, bootstrap_gain, group_sums
 
 Labels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -31,6 +31,7 @@ class Assessment:
         miou_interval: 95% interval of the mIoU over groups; None where there are too few groups.
         accuracy_interval: the same of the accuracy.
         background: name of the class that ``miou_without_background`` leaves out; a class called background if None.
+        group_sums: hits, true and mapped pixels int64 [3, K] of each group, by scene and number.
     """
 
     confusion: metrics.Confusion
@@ -42,6 +43,7 @@ class Assessment:
     miou_interval: Interval | None = None
     accuracy_interval: Interval | None = None
     background: str | None = None
+    group_sums: Mapping[tuple[Hashable, int], Sums] = field(default_factory=dict)
 
     @property
     def scored_pixels(self) -> int:
@@ -228,4 +230,16 @@ class Accumulator:
             miou_interval=intervals[0] if intervals else None,
             accuracy_interval=intervals[1] if intervals else None,
             background=background,
+            group_sums=dict(self._groups),
         )
+
+
+def paired_gain(assessment: Assessment, other: Assessment, seed: int = 0) -> Interval | None:
+    """95% interval of the mIoU above another map's, over the groups of labels that both were scored on.
+
+    None where the groups differ or are too few.
+    """
+    own, others = assessment.group_sums, other.group_sums
+    if not own or own.keys() != others.keys():
+        return None
+    return bootstrap_gain(np.stack(list(own.values())), np.stack([others[key] for key in own]), seed)

@@ -48,6 +48,7 @@ class ReportContent:
         views_left_out: scenes without pictures here.
         history: training, one mapping an epoch (see ``figures.curves``).
         comparisons: other scores to set beside, such as a baseline's.
+        verdict: what the comparisons say, as a sentence.
         warnings: what the checks found, each with what to do.
         notes: what happened to labels and settings.
         reasons: why settings are what they are.
@@ -69,6 +70,7 @@ class ReportContent:
     views_left_out: int = 0
     history: figures.History = ()
     comparisons: Sequence[Comparison] = ()
+    verdict: str | None = None
     warnings: Sequence[str] = ()
     notes: Sequence[str] = ()
     reasons: Sequence[str] = ()

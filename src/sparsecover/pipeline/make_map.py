@@ -3,7 +3,7 @@
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from sparsecover.config import Config
 from sparsecover.errors import DataError
 from sparsecover.evaluation import Accumulator, Assessment
 from sparsecover.inference import MapProduct, predict
+from sparsecover.pipeline.contest import FORESTS, Contest, title
 from sparsecover.pipeline.files import prepare_folder, unique_names, write_file
 from sparsecover.pipeline.holding_out import Split, split_labels
 from sparsecover.pipeline.inputs import Inputs, LabelOptions, Pair, open_inputs
@@ -28,6 +29,9 @@ from sparsecover.training import check_parts, fit, resolve_device
 
 BASELINE = "random-forest"
 
+_Train = Callable[[Sequence[Pair], Sequence[Pair], str], Checkpoint]
+"""Labels to train on, labels that score, and a folder below the job's own, to a trained model."""
+
 
 @dataclass(frozen=True)
 class MapResult:
@@ -36,24 +40,26 @@ class MapResult:
     Attributes:
         out: the folder with all files.
         products: one map a scene, in their order.
-        checkpoint: the network that made them.
-        assessment: scores on held-out labels.
-        baseline: scores of a pixel-wise random forest on the same labels; None where it was not asked for.
+        checkpoint: the model that made them.
+        trained: the model that was trained as configured; another one where a forest made the maps.
+        assessment: its scores on held-out labels.
+        contest: the scores of all models on these labels, and why this one made the maps.
         findings: what the checks saw.
         notes: what happened to labels and split, in plain words.
         optimistic: whether the held-out labels lie so close to the training labels that scores are too good.
         config: the resolved configuration.
         reasons: why it is what it is.
         inputs: scenes and labels.
-        training: the labels that the network was trained on.
+        training: the labels that it was trained on.
         seconds: time by stage.
     """
 
     out: Path
     products: tuple[MapProduct, ...]
     checkpoint: Checkpoint
+    trained: Checkpoint
     assessment: Assessment
-    baseline: Assessment | None
+    contest: Contest
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
     optimistic: bool
@@ -65,13 +71,10 @@ class MapResult:
 
     @property
     def alarm(self) -> str | None:
-        """What to say where the map is not worth its time: the pixel-wise forest scores better on the same labels."""
-        if self.baseline is None or not self.baseline.miou > self.assessment.miou:
+        """What to say where the map is made by a model that was asked for, and another scores better."""
+        if self.contest.better == self.contest.maker:
             return None
-        return (
-            f"A random forest on single pixels scores better on the same held-out labels (mIoU {self.baseline.miou:.3f}"
-            f" against {self.assessment.miou:.3f}). Train longer, label more places, or compare with --quick."
-        )
+        return f"{self.contest.verdict} Train longer, label more places, or let the labels choose: leave out --model."
 
 
 def make_map(
@@ -113,14 +116,15 @@ def make_map(
         bands: band numbers from 1.
         mask: raster that is not 0 where a scene is to be taken as no data.
         resolution: pixel size in metres to work at; the maps come in the scenes' own grids.
-        model: network by name; default: chosen by the recipe.
+        model: network by name, which then makes the map; default: chosen by the recipe, and a random forest makes the
+            map where the held-out labels find it better.
         quick: a random forest on multi-scale features instead of a network.
         folds: score by cross-validation over the label groups, then fit on all labels.
         minutes: time for the training.
         settings: configuration values ``dotted.key=value``.
         resume: go on where a stopped run left off.
         overwrite: replace earlier results in ``out``.
-        baseline: also score a pixel-wise random forest on the same labels.
+        baseline: also score random forests on the same labels, on pixels and on multi-scale features.
 
     Returns:
         The files, scores and notes.
@@ -149,24 +153,26 @@ def make_map(
         reporter.note(text)
     clock.lap("reading")
 
-    if folds:
-        held_out = job.cross_validated(split)
-        checkpoint = job.fit(inputs.pairs, job.out)
-        clock.lap("training and scoring")
-    else:
-        checkpoint = job.fit(split.train, job.out)
-        clock.lap("training")
-        reporter.stage("Scoring held-out labels")
-        held_out = score_checkpoint(checkpoint, split.held, device=device, train=split.train)
-        clock.lap("scoring")
-    forest = job.baseline(split) if baseline and config.model.name != BASELINE and not folds else None
-    clock.lap("baseline")
+    trained = config.model.name
+    models = {trained: job.network(split)}
+    clock.lap("training and scoring")
+    if baseline and trained != BASELINE:
+        models |= {name: job.forest(name, split) for name in FORESTS if name != trained}
+    clock.lap("baselines")
+    contest = Contest(
+        {name: assessment for name, (assessment, _) in models.items()},
+        asked_for=quick or model is not None or any(setting.startswith("model.name=") for setting in settings),
+    )
+    if contest.verdict:
+        reporter.note(contest.verdict)
+    held_out, checkpoint = models[contest.maker]
     products = job.predict(checkpoint, overwrite or resume)
     clock.lap("mapping")
 
     reasons = tuple(explain_recipe(config, inputs.counts, gpu=gpu))
     result = MapResult(
-        job.out, products, checkpoint, held_out, forest, tuple(findings), (*inputs.notes, *split.notes),
+        job.out, products, checkpoint, models[trained][1], held_out, contest, tuple(findings),
+        (*inputs.notes, *split.notes),
         split.optimistic, config, reasons, inputs, inputs.pairs if folds else split.train, clock.seconds,
     )  # fmt: skip
     _write(result, split)
@@ -194,36 +200,41 @@ class _Job:
     resume: bool
     reporter: Reporter
 
-    def fit(self, pairs: Sequence[Pair], out: Path) -> Checkpoint:
-        """Train on some labels; the network is the one of the last step, so that no label steers unseen."""
-        self.reporter.stage("Training")
-        config = self.config
-        return fit(
-            pairs,
-            config,
-            out,
-            scheme=self.inputs.scheme,
-            device=self.device,
-            resume=self.resume,
-            reporter=self.reporter,
-        )
+    def network(self, split: Split) -> tuple[Assessment, Checkpoint]:
+        """The configured model; it is the one of the last step, so that no label steers unseen."""
 
-    def cross_validated(self, split: Split) -> Assessment:
-        """Train without each fold in turn and score it; all scores in one confusion matrix."""
+        def train(pairs: Sequence[Pair], held: Sequence[Pair], folder: str) -> Checkpoint:
+            self.reporter.stage("Training")
+            return fit(
+                pairs, self.config, self.out / folder, scheme=self.inputs.scheme, apart=held, device=self.device,
+                resume=self.resume, reporter=self.reporter,
+            )  # fmt: skip
+
+        return self._scored(split, train, self.device)
+
+    def forest(self, name: str, split: Split) -> tuple[Assessment, Checkpoint]:
+        """A random forest on the same labels, scored on the same held-out labels."""
+
+        def train(pairs: Sequence[Pair], held: Sequence[Pair], folder: str) -> Checkpoint:
+            self.reporter.stage(f"To compare: {title(name)}")
+            with tempfile.TemporaryDirectory(dir=self.out, prefix=".baseline.") as place:
+                return fit_baseline(pairs, self.inputs.scheme, self.config, Path(place), name)
+
+        return self._scored(split, train, "cpu")
+
+    def _scored(self, split: Split, train: _Train, device: str) -> tuple[Assessment, Checkpoint]:
+        """Scores on the held-out labels, and the model for the map; of folds one trained on all labels."""
+        if len(split.folds) == 1:
+            checkpoint = train(split.train, split.held, "")
+            self.reporter.stage("Scoring held-out labels")
+            return score_checkpoint(checkpoint, split.held, device=device, train=split.train), checkpoint
         gathered = Accumulator(self.inputs.scheme)
-        for number, (train, held) in enumerate(split.folds, start=1):
-            checkpoint = self.fit(train, self.out / "folds" / str(number))
+        for number, (pairs, held) in enumerate(split.folds, start=1):
+            checkpoint = train(pairs, held, f"folds/{number}")
             self.reporter.stage(f"Scoring fold {number} of {len(split.folds)}")
-            gather_scores(gathered, checkpoint, held, device=self.device)
+            gather_scores(gathered, checkpoint, held, device=device)
         sides = {"train": self.inputs.pairs, "held_out": [pair for _, held in split.folds for pair in held]}
-        return gathered.assessment(budget(len(self.inputs.scheme), sides))
-
-    def baseline(self, split: Split) -> Assessment:
-        """A pixel-wise random forest on the same labels, scored on the same held-out labels."""
-        self.reporter.stage("Baseline: random forest on pixels")
-        with tempfile.TemporaryDirectory(dir=self.out, prefix=".baseline.") as folder:
-            forest = fit_baseline(split.train, self.inputs.scheme, self.config, Path(folder))
-        return score_checkpoint(forest, split.held, device="cpu", train=split.train)
+        return gathered.assessment(budget(len(self.inputs.scheme), sides)), train(self.inputs.pairs, (), "")
 
     def predict(self, checkpoint: Checkpoint, overwrite: bool) -> tuple[MapProduct, ...]:
         """Map every scene; several scenes get a folder each."""
@@ -243,25 +254,29 @@ class _Job:
         return [self.out / name for name in unique_names([scene.name for scene in self.inputs.scenes])]
 
 
-def fit_baseline(pairs: Sequence[Pair], scheme: ClassScheme, config: Config, folder: Path) -> Checkpoint:
-    """A pixel-wise random forest on some labels, normalised as the network is."""
-    values = {"model": {"name": BASELINE}, "normalize": config.normalize, "seed": config.seed}
+def fit_baseline(
+    pairs: Sequence[Pair], scheme: ClassScheme, config: Config, folder: Path, name: str = BASELINE
+) -> Checkpoint:
+    """A random forest, pixel-wise by default, on some labels, normalised as the network is."""
+    values = {"model": {"name": name}, "normalize": config.normalize, "seed": config.seed}
     return fit(pairs, Config.from_dict(values), folder, scheme=scheme, device="cpu")
 
 
 def _write(result: MapResult, split: Split) -> None:
     """Model, scores, configuration and report; the maps are there already."""
     out, assessment = result.out, result.assessment
+    baseline = result.contest.scores.get(BASELINE) if result.contest.maker != BASELINE else None
     metrics = assessment.as_dict() | {
         "optimistic": split.optimistic,
-        "baseline": None if result.baseline is None else {"model": BASELINE, **result.baseline.as_dict()},
+        "baseline": None if baseline is None else {"model": BASELINE, **baseline.as_dict()},
+        "comparison": result.contest.as_dict(),
         "maps": {product.map.relative_to(out).as_posix(): product.statistics for product in result.products},
         "seconds": result.seconds,
     }
     save_checkpoint(out / "model.safetensors", replace(result.checkpoint, metrics=metrics))
     views = map_views(result, split)
     write_file(out / "metrics.json", json.dumps(metrics, indent=2))
-    write_file(out / "config.yaml", yaml.safe_dump(dict(result.checkpoint.config), sort_keys=False))
+    write_file(out / "config.yaml", yaml.safe_dump(dict(result.trained.config), sort_keys=False))
     write_file(out / "overview.png", views[0].overview(result.checkpoint.scheme))
     write_file(out / "report.html", map_report(result, split, views))
 

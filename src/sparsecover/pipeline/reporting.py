@@ -14,6 +14,7 @@ import yaml
 from sparsecover.evaluation import Comparison, ReportContent, SceneView, render_report, scene_view
 from sparsecover.inference import MapProduct
 from sparsecover.labels import LabelRaster
+from sparsecover.pipeline.contest import title
 from sparsecover.pipeline.holding_out import Split
 from sparsecover.raster import Scene, open_scene
 
@@ -31,12 +32,6 @@ def map_report(result: "MapResult", split: Split, views: list[SceneView]) -> str
     hectares = None
     if all(area is not None for area in areas):
         hectares = np.array(areas, np.float64).reshape(counts.shape).sum(0)
-    model = result.checkpoint.model_spec.name
-    others = (
-        []
-        if result.baseline is None
-        else [Comparison("random forest on pixels", "the same held-out labels", result.baseline)]
-    )
     return render_report(
         ReportContent(
             title=f"Land cover of {', '.join(scene.name for scene in result.inputs.scenes[:3])}",
@@ -49,19 +44,30 @@ def map_report(result: "MapResult", split: Split, views: list[SceneView]) -> str
             scene_pixels=result.inputs.pixels,
             views_left_out=max(0, len(result.products) - _MOST_VIEWS),
             history=_history(result.out / "history.csv"),
-            comparisons=[Comparison(f"{model} (the map)", "held-out labels", result.assessment), *others]
-            if others
-            else [],
+            comparisons=_comparisons(result),
+            verdict=result.contest.verdict,
             warnings=[*([result.alarm] if result.alarm else []), *_of(result, "warning")],
             notes=[*_confidence_elsewhere(result), *result.notes, *_of(result, "note")],
             reasons=result.reasons,
             seconds=result.seconds,
-            config_yaml=yaml.safe_dump(dict(result.checkpoint.config), sort_keys=False),
+            config_yaml=yaml.safe_dump(dict(result.trained.config), sort_keys=False),
             versions=result.checkpoint.versions,
             command=_command(),
             created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         )
     )
+
+
+def _comparisons(result: "MapResult") -> list[Comparison]:
+    """The models that were scored, the map's first; none where there was nothing to compare with."""
+    scores, maker = result.contest.scores, result.contest.maker
+    if len(scores) < 2:
+        return []
+    order = sorted(scores, key=lambda name: name != maker)
+    return [
+        Comparison(title(name) + " (the map)" * (name == maker), "the same held-out labels", scores[name])
+        for name in order
+    ]
 
 
 def _of(result: "MapResult", severity: str) -> list[str]:
@@ -84,7 +90,7 @@ def _confidence_elsewhere(result: "MapResult") -> list[str]:
 def _measured_on(result: "MapResult", split: Split) -> str:
     pixels = result.assessment.labelled_pixels.get("held_out", 0)
     if len(split.folds) > 1:
-        return f"all {pixels:,} labelled pixels, each by a network trained without its fold ({len(split.folds)} folds)"
+        return f"all {pixels:,} labelled pixels, each by a model trained without its fold ({len(split.folds)} folds)"
     return f"{pixels:,} held-out labelled pixels in {result.assessment.groups} groups that did not train"
 
 
