@@ -78,7 +78,10 @@ def check_model(name: str, options: Mapping[str, Any] | None = None) -> None:
     """
     if options is None:
         return _MODELS.check_name(name)
-    _MODELS.check(name, options)
+    own = {option: value for option, value in options.items() if option != "features"}
+    if not isinstance(options.get("features", False), bool):
+        raise ModelError(f"model.features is {options['features']!r}; expected true or false.")
+    _MODELS.check(name, own)
     if _MODELS.is_ours(name):
         import torch
 
@@ -88,13 +91,16 @@ def check_model(name: str, options: Mapping[str, Any] | None = None) -> None:
     return None
 
 
-def create_model(name: str, in_channels: int, num_classes: int, **options: Any) -> "nn.Module":
+def create_model(
+    name: str, in_channels: int, num_classes: int, *, features: bool = False, **options: Any
+) -> "nn.Module":
     """Make a network by name.
 
     Args:
         name: one of :func:`list_models`.
         in_channels: bands, from 1.
         num_classes: classes K, from 2 (two classes with one output: ``binary_head=True``).
+        features: give the network the multi-scale features of ``random-forest-features`` beside the bands.
         **options: the network's own. ``encoder_weights`` is only needed where weights are first loaded: a network that
             is restored from a checkpoint is made with ``encoder_weights=None``.
 
@@ -112,5 +118,9 @@ def create_model(name: str, in_channels: int, num_classes: int, **options: Any) 
         if isinstance(count, bool) or not isinstance(count, int) or count < least:
             hint = " Two classes with one output are num_classes=2, binary_head=True." if what == "num_classes" else ""
             raise ModelError(f"{what} is {count!r}; expected a whole number from {least}.{hint}")
+    if features:
+        from sparsecover.models.feature_input import FeatureInput
+
+        return FeatureInput(in_channels, lambda channels: create_model(name, channels, num_classes, **options))
     network: nn.Module = _MODELS.create(name, options, in_channels=in_channels, num_classes=num_classes)
     return network

@@ -1,0 +1,48 @@
+"""A network that sees the forest's multi-scale features beside the bands."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from sparsecover.errors import ModelError
+from sparsecover.models.features import MultiScaleFeatures
+from sparsecover.models.network import Logits, SegmentationNetwork
+
+
+class FeatureInput(SegmentationNetwork):
+    """Any network with the features of ``random-forest-features`` as further input channels.
+
+    The features are computed from each window, mirrored at its border, and standardised by statistics that are learnt
+    from training windows (BatchNorm without its own scale and offset). The bands come first and as they are, so that
+    pretrained filters keep theirs.
+
+    Args:
+        in_channels: bands C.
+        make: makes the network for a number of channels.
+
+    Raises:
+        ModelError: a model that makes its own features.
+    """
+
+    def __init__(self, in_channels: int, make: Callable[[int], nn.Module]) -> None:
+        features = MultiScaleFeatures(in_channels)
+        network = make(features.out_channels)
+        if not isinstance(network, SegmentationNetwork):
+            raise ModelError(f"features=True is for networks; {type(network).__name__} takes the bands alone.")
+        super().__init__(in_channels, network.num_classes, stride=network.stride)
+        self.features = features
+        self.scale = nn.BatchNorm2d(features.out_channels - in_channels, affine=False)
+        self.network = network
+
+    def forward(self, images: Tensor) -> Logits:
+        """Logits of normalised images [N, C, H, W]; see :class:`SegmentationNetwork`."""
+        self._check(images)
+        made = self.features(images.float())
+        bands = images.shape[1]
+        logits: Logits = self.network(torch.cat([images, self.scale(made[:, bands:]).to(images.dtype)], dim=1))
+        return logits
+
+    def encoder_module(self) -> nn.Module | None:
+        """The network's own."""
+        return self.network.encoder_module()
