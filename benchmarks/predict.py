@@ -2,6 +2,7 @@
 
     python benchmarks/predict.py                     # 6000 x 6000 pixels, U-Net with 16 base channels, 2 threads
     python benchmarks/predict.py --peers             # also MONAI, nnU-Net and TorchGeo (those that are installed)
+    python benchmarks/predict.py --peers monai       # only this one
     python benchmarks/predict.py --device cuda --peers   # the same table on a GPU
     python benchmarks/predict.py --memory            # peak memory and seconds per megapixel, small against large scene
 
@@ -32,6 +33,7 @@ from sparsecover.inference import predict
 from sparsecover.inference.job import Job
 from sparsecover.inference.runtimes import Runtime, make_runtime, quicker_runtime
 from sparsecover.inference.settings import Settings
+from sparsecover.models.torchvision_pairing import import_beside_torchvision
 from sparsecover.normalize import Normalizer
 from sparsecover.raster import open_scene
 
@@ -118,7 +120,7 @@ def report(name: str, spent: float, pixels: int, reference: float | None = None,
 
 
 def compare(
-    side: int, base_channels: int, runtimes: list[str], peers: bool, device: torch.device, folder: Path
+    side: int, base_channels: int, runtimes: list[str], peers: list[str], device: torch.device, folder: Path
 ) -> None:
     """Ours end to end against the forward rate, then the peers."""
     path, checkpoint = make_scene(folder / "scene.tif", side), make_checkpoint(base_channels)
@@ -139,12 +141,12 @@ def compare(
         report(f"forward alone, {runtime}", bare, pixels)
         report(f"sparsecover, {runtime}", ours, pixels, note=f"{bare / ours:.2f} of the forward rate")
         print(f"{'':34s} {sum(inside) / ours:.2f} of its time in the network")
-    for name, run, as_it_is in PEERS if peers else ():
+    for name, run, as_it_is in (peer for peer in PEERS if peer[0] in peers):
         change = nullcontext() if as_it_is else mock.patch("sparsecover.models.network.channels_last", lambda x: x)
         try:
             with change:
                 report(name, seconds(lambda: run(path, checkpoint, device)), pixels, ours)  # noqa: B023
-        except (ImportError, RuntimeError) as error:  # torchgeo fails so where torchvision is of another build
+        except ImportError as error:
             print(f"{name:34s} cannot run: {error}")
 
 
@@ -191,6 +193,8 @@ def run_nnunet(path: Path, checkpoint: Checkpoint, device: torch.device) -> None
 def run_torchgeo(path: Path, checkpoint: Checkpoint, device: torch.device) -> None:
     """TorchGeo's documented loop: RasterDataset, GridGeoSampler, a loader; windows are written where they fall."""
     from torch.utils.data import DataLoader
+
+    import_beside_torchvision("torchgeo.datasets", "bench")
     from torchgeo.datasets import RasterDataset, stack_samples
     from torchgeo.samplers import GridGeoSampler
 
@@ -206,7 +210,7 @@ PEERS = (
     ("monai", run_monai, False),
     ("nnunetv2", run_nnunet, False),
     ("torchgeo", run_torchgeo, False),
-    ("monai, network in channels_last", run_monai, True),
+    ("monai-channels-last", run_monai, True),
 )
 
 MEASURE = """
@@ -257,7 +261,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1")
     parser.add_argument("--runtimes", nargs="*", default=[], choices=["torch", "onnx"], help="default: what auto takes")
-    parser.add_argument("--peers", action="store_true")
+    names = [name for name, *_ in PEERS]
+    parser.add_argument("--peers", nargs="*", choices=names, metavar="NAME", help=f"{', '.join(names)}; default: all")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--memory-sides", type=int, nargs=2, default=[5000, 20000])
     given = parser.parse_args()
@@ -267,7 +272,8 @@ def main() -> None:
             memory(given.memory_sides, (given.runtimes or ["torch"])[0], Path(folder), given.threads)
         else:
             device = torch.device(given.device)
-            compare(given.side, given.base_channels, given.runtimes, given.peers, device, Path(folder))
+            peers = names if given.peers == [] else given.peers or []
+            compare(given.side, given.base_channels, given.runtimes, peers, device, Path(folder))
 
 
 if __name__ == "__main__":

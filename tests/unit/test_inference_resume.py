@@ -5,13 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from inference_parts import checkpoint, scene
 
-from sparsecover.errors import OutputError
+from sparsecover.errors import OutputError, SceneError
 from sparsecover.grid import Window
 from sparsecover.inference import predict
 from sparsecover.inference.journal import Journal
@@ -78,6 +79,30 @@ def test_a_damaged_entry_is_computed_again(tmp_path, uninterrupted):
     journal.write_bytes(damaged)
     predict(scene(), checkpoint(), out, resume=True, **LAYERS)
     assert bytes_of(tmp_path) == uninterrupted
+
+
+def test_a_network_that_fails_leaves_a_state_to_go_on_from(tmp_path, monkeypatch):
+    import sparsecover.inference.job as job
+
+    read = job.read_mirrored
+
+    def broken(scene, window):
+        if window.row > 150:
+            raise SceneError("Cannot read rows 160 to 191")
+        return read(scene, window)
+
+    here = scene(200, 90)
+    predict(here, checkpoint(), tmp_path / "here.tif", confidence=False, batch_size=1)
+    out, remote = tmp_path / "m.tif", replace(here, source=replace(here.source, paths=("/vsicurl/https://host/a.tif",)))
+    monkeypatch.setattr(job, "read_mirrored", broken)
+    with pytest.raises(SceneError, match=r"rows 160 to 191.*m\.tif\.partial.*--resume"):
+        predict(remote, checkpoint(), out, confidence=False, batch_size=1)
+    assert [path.name for path in tmp_path.glob("m*")] == ["m.tif.partial"]
+    monkeypatch.setattr(job, "read_mirrored", read)
+    seen = []
+    predict(remote, checkpoint(), out, resume=True, confidence=False, reporter=seen.append)
+    assert seen[0].mpix_per_s == 0  # taken from the journal
+    assert out.read_bytes() == (tmp_path / "here.tif").read_bytes()
 
 
 def test_another_job_is_not_continued(tmp_path):

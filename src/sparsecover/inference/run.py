@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from sparsecover.checkpoint import replacing
 from sparsecover.classes import ClassScheme
-from sparsecover.errors import SparseCoverError
+from sparsecover.errors import SceneError, SparseCoverError
 from sparsecover.grid import Window, tiles
 from sparsecover.inference.cluster import Cluster, open_cluster
 from sparsecover.inference.generalising import Codes, generalise, scratch_bytes, scratch_map, unit_px
@@ -25,6 +25,7 @@ from sparsecover.inference.products import MapStrip, Products, Tally
 from sparsecover.inference.progress import Meter, Reporter
 from sparsecover.inference.threads import alongside
 from sparsecover.raster import MapWriter, check_room, remove_leftovers
+from sparsecover.raster.gdal import is_local
 
 _ROWS = 256
 _WAITING_STRIPS = 1
@@ -62,7 +63,7 @@ class Run:
         """Compute what the journal lacks and write all outputs: all of them, or none.
 
         Raises:
-            SparseCoverError: nothing is left.
+            SparseCoverError: nothing is left; but where a scene on the net could not be read, the journal is.
             KeyboardInterrupt, SystemExit: the journal is left, and a note says so.
         """
         older = self._paths.existing()
@@ -80,13 +81,16 @@ class Run:
             }
             with replacing(self._paths.statistics) as temporary:
                 temporary.write_text(json.dumps(statistics, indent=2), encoding="utf-8")
-        except SparseCoverError:
+        except SparseCoverError as error:
+            if isinstance(error, SceneError) and not all(map(is_local, self._job.scene.paths)):
+                journal.close()  # a network may be back later
+                raise SceneError(f"{error} {_how_to_go_on(journal)}") from error
             journal.remove()
             self._paths.remove(self._paths.existing() - older)
             raise
         except BaseException as stop:
             journal.close()
-            stop.add_note(f"{journal.path} holds what is done: the same command with --resume goes on from there.")
+            stop.add_note(_how_to_go_on(journal))
             raise
         journal.remove()
         return self._paths.product((*self._job.notes, *self._remarks(statistics)))
@@ -181,6 +185,10 @@ class Run:
             self._paths.layers[name], self._grid, dtype=encoding, count=len(bands), nodata=nodata, band_names=bands,
             overwrite=overwrite, like=scene,
         )  # fmt: skip
+
+
+def _how_to_go_on(journal: Journal) -> str:
+    return f"{journal.path} holds what is done: the same command with --resume goes on from there."
 
 
 def _remaining(panels: Sequence[Window], done: Sequence[Window]) -> list[Window]:
