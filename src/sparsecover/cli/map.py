@@ -18,7 +18,12 @@ from sparsecover.cli import options
 )
 @options.label_options
 @options.scene_options
-@click.option("--model", metavar="NAME", help="Network by name (see: sparsecover models); default: unet.")
+@click.option(
+    "--model",
+    metavar="NAME",
+    help="Network by name (see: sparsecover models), which then makes the map; default: unet, or a random forest where "
+    "the held-out labels find it better.",
+)
 @click.option("--quick", is_flag=True, help="A random forest on multi-scale features: a first map within seconds.")
 @click.option(
     "--folds", type=click.IntRange(min=2), metavar="K", help="Score by cross-validation, then fit on all labels."
@@ -34,8 +39,9 @@ def command(scenes: tuple[str, ...], labels: tuple[str, ...], out: Path, unlabel
             settings: tuple[str, ...], **given: Any) -> None:  # fmt: skip
     """Make a land-cover map of one or several SCENEs from a few LABELS.
 
-    A quarter of the labels is held out for the reported accuracy. Writes map.tif, map.qml, confidence.tif,
-    model.safetensors, metrics.json, report.html and more into the folder given by --out.
+    A quarter of the labels is held out for the reported accuracy, and to choose between network and forest. Writes
+    map.tif, map.qml, confidence.tif, model.safetensors, metrics.json, report.html and more into the folder given by
+    --out.
 
     \b
     Examples:
