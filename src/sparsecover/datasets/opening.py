@@ -156,8 +156,9 @@ def _classes(
         chosen, others = _by_name(listing.scheme, [str(n) for n in _names(classes)])
         return chosen, frozenset((*listing.unlabelled, *config.unlabelled, *others))
     scheme = listing.scheme or _found(opened, config) if classes is None else ClassScheme.from_config(classes)
-    # A code that the layout takes for unlabelled is a class where the user names it.
-    published = [code for code in listing.unlabelled if listing.by_color or code not in scheme.codes]
+    # A code, or colour, that the layout takes for unlabelled is a class where the user names it.
+    named = [red << 16 | green << 8 | blue for red, green, blue in scheme.colors] if listing.by_color else scheme.codes
+    published = [code for code in listing.unlabelled if code not in named]
     return scheme, frozenset((*published, *config.unlabelled))
 
 
