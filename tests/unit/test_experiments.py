@@ -231,3 +231,11 @@ def test_a_training_configuration_is_no_recipe(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text("model: {name: unet}\n")
     with pytest.raises(ConfigError, match="sparsecover train --config"):
         Recipe.from_yaml(tmp_path / "run.yaml")
+
+
+def test_the_recipe_that_the_docs_show_is_one() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text(encoding="utf-8")
+    shown = Recipe.from_dict(yaml.safe_load(text.split("```yaml\n")[1].split("```")[0]))
+    jobs = jobs_of(shown)
+    assert len(jobs) == (2 * 3 + 1) * 3 * 3
+    assert {job.fold for job in jobs} == {"fold 1", "fold 2", "fold 3"}

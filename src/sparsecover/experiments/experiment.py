@@ -80,7 +80,7 @@ def run_experiment(
     Raises:
         ConfigError: no such recipe, or one that cannot be meant.
         DataError: its data is not there.
-        KeyboardInterrupt: stopped by the user; the tables of what is done are written.
+        KeyboardInterrupt, SystemExit: stopped by Ctrl-C or SIGTERM; the tables of what is done are written.
     """
     reporter, path = reporter or Silent(), find_recipe(recipe)
     plan = Recipe.from_yaml(path).adapted(quick=quick, settings=settings, seeds=seeds)
@@ -94,9 +94,13 @@ def run_experiment(
     left = [task for task in tasks if task.job.name not in study.outcomes]
     try:
         run_tasks(left, parallel=max(1, jobs), device=device, ended=study.ended)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as stop:
         study.write_tables()
-        raise KeyboardInterrupt(f"The same command goes on from here; what is done is in {folder}.") from None
+        how = f"The same command goes on from here; what is done is in {folder}."
+        if isinstance(stop, KeyboardInterrupt):
+            raise KeyboardInterrupt(how) from None
+        stop.add_note(how)
+        raise
     return study.publish()
 
 

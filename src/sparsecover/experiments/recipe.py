@@ -138,9 +138,24 @@ class Recipe(Section):
             apply_setting(base, setting)
         changes: dict[str, Any] = {"base": base}
         if quick:
-            only = self.quick.only or self.only
-            some = dict(list(self.folds.items())[: self.quick.folds])
-            changes |= {"seeds": self.seeds[: self.quick.seeds], "only": only, "folds": some}
+            seeds_left = len(self.seeds) if self.seed_per_fold else self.quick.seeds
+            changes |= {
+                "seeds": self.seeds[:seeds_left],
+                "only": self.quick.only or self.only,
+                "folds": _first(self.folds, self.quick.folds),
+                "grid": {axis: self._fewer_folds(variations) for axis, variations in self.grid.items()},
+            }
         if given := tuple(seeds):
             changes["seeds"] = given
         return self.model_copy(update=changes)
+
+    def _fewer_folds(self, variations: Mapping[str, Changes]) -> dict[str, Changes]:
+        """Variations with folds of their own, with fewer of them."""
+        return {
+            name: {**changes, "folds": _first(changes["folds"], self.quick.folds)} if "folds" in changes else changes
+            for name, changes in variations.items()
+        }
+
+
+def _first(folds: Mapping[str, Changes], most: int | None) -> dict[str, Changes]:
+    return dict(list(folds.items())[:most])

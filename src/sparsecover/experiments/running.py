@@ -16,7 +16,8 @@ from sparsecover.experiments.outcome import Outcome
 from sparsecover.pipeline.files import write_file
 
 RESULT = "result.json"
-_MODULE = "sparsecover.experiments.work"
+_IMPORTED = ["sparsecover.experiments.work", "sklearn.ensemble", "matplotlib.figure", "matplotlib.backends.backend_agg"]
+"""What the process that others are forked from imports once for all."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def _context() -> BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([_MODULE])
+    context.set_forkserver_preload(_IMPORTED)
     return context
 
 
