@@ -53,10 +53,18 @@ class DataConfig(Section):
     field: str | None = Field(None, description="attribute of vector labels that holds the class")
     unlabelled: tuple[int, ...] = Field((), description="codes of unlabelled pixels, beside nodata, -1 and 255")
     bands: tuple[int, ...] | None = Field(None, description="band numbers from 1; default: all")
+    mask: str | None = Field(None, description="glob below root of rasters that are not 0 where images count as nodata")
     resize: float | tuple[int, int] | None = Field(None, description="factor, or [height, width] in pixels")
+    resolution: float | None = Field(None, gt=0, description="pixel size in metres to work at, instead of resize")
     simulate: SimulateConfig | None = None
     skip_unpaired: bool = False
     on_read_error: Literal["stop", "skip"] = "stop"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.resize is not None and self.resolution is not None:
+            raise ValueError("data.resize and data.resolution both set the size of pixels; give one of them")
+        return self
 
 
 class SplitConfig(Section):

@@ -69,7 +69,7 @@ def test_a_batch_does_the_rest_and_says_what_failed(small: SmallScene, cli: Comm
     shutil.copy(small.scene, folder / "Image_2.tif")
     (folder / "LABEL_3.tif").unlink()
     stopped = cli("extract", "batch", folder, *CUT, "--out", tmp_path / "b")
-    assert_users_mistake(stopped, "Image_3.tif has no labels")
+    assert_users_mistake(stopped, "Image_3.tif has no labels", "--skip-unpaired leaves")
     assert not (tmp_path / "b").exists()
     done = cli("extract", "batch", folder, *CUT, "--skip-unpaired", "--out", tmp_path / "b")
     assert done.returncode == 2  # something was left out
@@ -93,12 +93,37 @@ def test_the_same_call_goes_on_and_other_options_are_refused(small: SmallScene, 
     assert_users_mistake(cli(*arguments, "--seed", "1"), "other data or options")
 
 
+def test_clouds_and_pixel_size(small: SmallScene, cli: Command, tmp_path: Path) -> None:
+    with rasterio.open(small.truth) as truth, rasterio.open(tmp_path / "mask_1.tif", "w", **truth.profile) as clouds:
+        cloudy = np.zeros((1, 96, 128), np.uint8)
+        cloudy[:, 32:64, :32] = 1
+        clouds.write(cloudy)
+    arguments = ("extract", "single", small.scene, "--labels", small.truth, "--size", "8", "--ratios", "1,0,0")
+    given = (*arguments, "--resolution", "8", "--mask", tmp_path / "mask_1.tif", "--out", tmp_path / "a")
+    result = cli(*given)
+    assert result.returncode == 0, result.stderr
+    assert "Left out: 1 (too much nodata)" in result.stdout
+    rows = manifest(tmp_path / "a")
+    assert len(rows) == 3 * 4 - 1
+    with rasterio.open(tmp_path / "a" / "Patch" / "train" / "images" / f"{rows[0]['name']}.tif") as patch:
+        assert patch.res == (8, 8)
+    assert_users_mistake(cli(*given, "--resolution", "4"), "other data or options")
+    for kind, file in (("images", small.scene), ("masks", small.truth), ("clouds", tmp_path / "mask_1.tif")):
+        (tmp_path / kind).mkdir()
+        shutil.copy(file, tmp_path / kind / "one.tif")
+    batch = ("extract", "batch", tmp_path, "--image", "images/*", "--label", "masks/*", "--ratios", "1,0,0")
+    result = cli(*batch, "--mask", "clouds/*", "--size", "32", "--out", tmp_path / "b")
+    assert result.returncode == 0, result.stderr
+    assert len(manifest(tmp_path / "b")) == 3 * 4 - 1
+
+
 def test_a_sheet_of_patches(small: SmallScene, cli: Command, tmp_path: Path) -> None:
     cli("extract", "single", small.scene, "--labels", small.truth, *CUT, "--out", tmp_path)
     result = cli("extract", "show", tmp_path, "-n", "3")
     assert result.returncode == 0, result.stderr
     sheet = imread(tmp_path / "patches.png")
-    assert sheet.shape[:2] == (3 * 38, 3 * 38)
+    assert sheet.shape[:2] == (3 * 198, 3 * 198)  # 32 px six times as large, and a gap
+    assert (sheet[:192:6, :192:6] == sheet[5:192:6, 5:192:6]).all()
 
 
 def test_what_cannot_be_meant(small: SmallScene, cli: Command, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 from shapely import box
 
 import layouts
@@ -16,7 +17,7 @@ from sparsecover.classes import UNLABELLED
 from sparsecover.config import DataConfig, SimulateConfig, SplitConfig
 from sparsecover.datasets import open_dataset, opening, simulate_pairs, split_pairs
 from sparsecover.datasets.layouts.pairing import natural, pair_files
-from sparsecover.errors import ClassError, DataError, LabelError
+from sparsecover.errors import ClassError, DataError, GridError, LabelError
 from sparsecover.labels import LabelFile, LabelRaster
 
 
@@ -109,6 +110,32 @@ def test_resizing_by_factor_and_to_a_size(tmp_path):
     assert fixed.labels.values.shape == fixed.scene.read()[0].shape[1:] == (16, 12)
     with pytest.raises(DataError, match="above 0"):
         open_dataset(config.model_copy(update={"resize": 0.0}))
+
+
+def test_a_resolution_in_metres(tmp_path):
+    raster(tmp_path / "images" / "a.tif", np.ones((3, 8, 10), np.uint8))
+    raster(tmp_path / "masks" / "a.tif", codes(0, 1))
+    coarse = open_dataset(DataConfig(root=tmp_path, resolution=20)).pairs[0]
+    assert coarse.labels.values.shape == coarse.scene.read()[0].shape[1:] == (4, 5)
+    assert coarse.labels.values.tolist() == codes(0, 1, height=4, width=5).tolist()
+    image(tmp_path / "images" / "a.tif")
+    with pytest.raises(GridError, match="resolution of 20 m needs a scene with a coordinate system"):
+        open_dataset(DataConfig(root=tmp_path, resolution=20))
+    with pytest.raises(ValidationError, match="give one of them"):
+        DataConfig(resolution=20, resize=0.5)
+
+
+def test_masks_of_clouds_make_pixels_invalid(tmp_path):
+    config = folder(tmp_path).model_copy(update={"mask": "clouds/*"})
+    for i in range(3):
+        mask(tmp_path / "clouds" / f"tile{i}.png", codes(9, 0, 0, 0))
+    dataset = open_dataset(config)
+    assert [pair.scene.read()[1].sum() for pair in dataset.pairs] == [60, 60, 60]
+    assert all((pair.labels.values[:2] == 255).all() for pair in dataset.pairs)
+    (tmp_path / "clouds" / "tile1.png").unlink()
+    with pytest.raises(DataError, match=r"1 file without a partner .*\n.*tile1.jpg has no mask"):
+        open_dataset(config)
+    assert len(open_dataset(config.model_copy(update={"skip_unpaired": True})).pairs) == 2
 
 
 def test_labels_on_invalid_pixels_are_dropped(tmp_path):
@@ -296,6 +323,7 @@ def test_table(tmp_path):
         ("scene,labels\n,b\n", "row 1 lacks"),
         ("scene,labels,split\na,b,tset\n", "Did you mean 'test'"),
         ("scene,labels\nmissing.tif,b.tif\n", r"row 1: .*missing.tif, .*b.tif not found"),
+        ("scene,labels,mask\ntable.csv,table.csv,c.tif\n", r"row 1: [^,]*c.tif not found"),
     ],
 )
 def test_tables_that_cannot_be_used(tmp_path, text, message):

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+from collections import Counter
 from pathlib import Path
 
 import geopandas as gpd
@@ -20,7 +21,7 @@ from sparsecover.grid import Grid
 from sparsecover.labels import LabelRaster
 from sparsecover.patches import extract
 from sparsecover.patches.extract import extract_patches
-from sparsecover.patches.extract_plan import ExtractOptions, regular_windows
+from sparsecover.patches.extract_plan import ExtractOptions, assign_sides, plan_pair, regular_windows
 from sparsecover.patches.extract_sources import match_sources
 from sparsecover.patches.extract_view import describe_patches, patch_sheet
 from sparsecover.raster import Scene
@@ -151,6 +152,30 @@ def test_blocks_never_share_a_pixel_across_sides(tmp_path):
     assert not (covered["validation"] & covered["test"]).any()
 
 
+def test_small_scenes_are_divided_into_enough_blocks():
+    chosen = options(split="block", ratios=(0.8, 0.1, 0.1))
+    planned = plan_pair(0, pair(height=256, width=256), SCHEME, chosen, None, Counter())
+    sides = assign_sides(planned, chosen, Counter(), [])
+    shares = np.bincount(sides) / len(sides)
+    assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.07)  # blocks of four patches would give a quarter each
+    blocks = {(p.window.row // 64, p.window.col // 64, side) for p, side in zip(planned, sides, strict=True)}
+    assert len(blocks) == 16  # two by two patches stay together
+
+
+def test_a_class_without_a_training_patch_is_noted(tmp_path):
+    given = pair()
+    given.labels.values[:] = 0
+    given.labels.values[64:96, 128:] = 1
+    planned = plan_pair(0, given, SCHEME, options(), None, Counter())
+    (place,) = (number for number, patch in enumerate(planned) if patch.counts[1])
+    sides = [assign_sides(planned, options(seed=seed), Counter(), [])[place] for seed in range(20)]
+    for seed in (sides.index(0), next(number for number, side in enumerate(sides) if side > 0)):
+        notes = extract_patches(dataset(given), tmp_path / str(seed), options(seed=seed)).notes
+        assert ("No training patch holds water: it can never be learnt. Try another seed." in notes) == bool(
+            sides[seed]
+        )
+
+
 def test_scenes_go_to_one_side_and_random_overlap_is_noted(tmp_path):
     pairs = [pair(f"s{i}", 64, 64, seed=i, left=i * 200) for i in range(4)]
     result = extract_patches(dataset(*pairs), tmp_path / "a", options(split="scene"))
@@ -240,7 +265,7 @@ def test_a_sheet_of_pictures(tmp_path):
     extract_patches(dataset(), tmp_path, options(max_nodata=1))
     patch_sheet(tmp_path, tmp_path / "sheet.png", number=3)
     picture = imread(tmp_path / "sheet.png")
-    assert picture.shape[:2] == (3 * 38, 3 * 38)
+    assert picture.shape[:2] == (3 * 198, 3 * 198)
     assert picture.std() > 10
     with pytest.raises(OutputError):
         patch_sheet(tmp_path, tmp_path / "missing" / "sheet.png")
@@ -264,11 +289,27 @@ def test_batches_are_matched_by_folder_and_number(tmp_path):
     ]
     assert [line.rpartition("/")[2] for line in flat.problems] == [
         "image_2.tif has no labels",
-        "label_3.tif has no image",
         "image_2.tif has no grid",
+        "label_3.tif has no image",
     ]
     assert len(match_sources(tmp_path, recursive=True).sources) == 2
     assert match_sources(tmp_path / "deep", grid=None).sources[0].grid is None
+
+
+def test_batches_in_folders_of_their_own(tmp_path):
+    for site in ("north", "south"):
+        touch(*(tmp_path / site / kind for kind in ("Images/a_1.jpg", "masks/a_1.png", "clouds/a_1.tif")))
+    patterns = {"image": "images/*.jpg", "labels": "masks/*", "mask": "clouds/*"}
+    found = match_sources(tmp_path, **patterns, recursive=True)
+    assert [s.name for s in found.sources] == ["north/Images/a_1", "south/Images/a_1"]
+    assert found.sources[1].mask == tmp_path / "south" / "clouds" / "a_1.tif"
+    assert len(match_sources(tmp_path / "north", **patterns).sources) == 1
+    with pytest.raises(DataError, match="No image named"):
+        match_sources(tmp_path, **patterns)
+    (tmp_path / "south" / "clouds" / "a_1.tif").unlink()
+    missing = match_sources(tmp_path, **patterns, recursive=True)
+    assert len(missing.sources) == 1
+    assert missing.problems == [f"{tmp_path / 'south' / 'Images' / 'a_1.jpg'} has no mask"]
 
 
 def test_batches_that_cannot_be_matched(tmp_path):

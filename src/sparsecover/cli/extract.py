@@ -21,11 +21,13 @@ _patch_options = options.combine(
     click.option("--stride", "stride_px", type=click.IntRange(1), metavar="PX",
                  help="Step of the regular grid.  [default: the size]"),
     click.option("--bands", help="Band numbers from 1, e.g. 3,2,1.  [default: all]"),
+    click.option("--resolution", type=click.FloatRange(0, min_open=True), metavar="M",
+                 help="Pixel size of the patches in metres.  [default: the scene's]"),
     click.option("--ratios", default="0.8,0.1,0.1", show_default=True, help="Training, validation, test; sum 1."),
     click.option("--split", type=click.Choice(["random", "block", "scene"]), default="random", show_default=True,
                  help="Divide patch by patch, by square blocks, or by whole scenes; the last two do not leak."),
     click.option("--block", "block_px", type=click.IntRange(1), metavar="PX",
-                 help="Side of a block.  [default: four patches]"),
+                 help="Side of a block.  [default: four patches, less in small scenes]"),
     click.option("--max-nodata", type=click.FloatRange(0, 1), default=0.5, show_default=True,
                  help="Largest share of a patch without data."),
     click.option("--min-labelled", type=click.FloatRange(0, 1), default=0.0, show_default=True,
@@ -47,8 +49,9 @@ def command() -> None:
 @click.argument("scenes", nargs=-1, required=True, type=_FILE, metavar="SCENE...")
 @click.option("--labels", required=True, type=_FILE, help="Vector file or label raster.")
 @click.option("--grid", type=_FILE, help="Polygons; each gives one patch around its centre.")
+@click.option("--mask", type=_FILE, help="Raster that is not 0 where the scene counts as nodata (clouds).")
 @_patch_options
-def single(scenes: tuple[Path, ...], labels: Path, grid: Path | None, **given: Any) -> None:
+def single(scenes: tuple[Path, ...], labels: Path, grid: Path | None, mask: Path | None, **given: Any) -> None:
     """Cut one SCENE into georeferenced patches; several files are its bands.
 
     Writes OUT/Patch/{train,validation,test}/{images,labels}, manifest.csv and classes.csv. The same call again goes on
@@ -57,22 +60,27 @@ def single(scenes: tuple[Path, ...], labels: Path, grid: Path | None, **given: A
     from sparsecover.pipeline import extract_scene
 
     _run(lambda reporter, cut, read: extract_scene(
-        scenes, labels, given["out"], cut, read, grid=grid, overwrite=given["overwrite"], reporter=reporter,
+        scenes, labels, given["out"], cut, read, grid=grid, mask=mask, overwrite=given["overwrite"], reporter=reporter,
     ), given)  # fmt: skip
 
 
 @command.command("batch")
 @click.argument("folder", type=_FILE)
-@click.option("--image", default="image_*", show_default=True, help="Names of images; * is what the names share.")
+@click.option(
+    "--image",
+    default="image_*",
+    show_default=True,
+    help="Names of images, or images/* where each kind has its own folder; * is what the names share.",
+)
 @click.option("--label", default="label_*", show_default=True, help="Names of labels, vectors or rasters.")
 @click.option("--grid", default="grid_*", show_default=True, help="Names of vector grids, where there are any.")
+@click.option("--mask", help="Names of rasters that are not 0 where images count as nodata (clouds), e.g. mask_*.")
 @click.option("--no-grid", is_flag=True, help="Use regular grids even where there are vector ones.")
 @click.option("--recursive", is_flag=True, help="Look in folders below, too.")
 @click.option("--skip-unpaired", is_flag=True, help="Leave out files without a partner instead of stopping.")
 @_patch_options
-def batch(
-    folder: Path, image: str, label: str, grid: str, no_grid: bool, recursive: bool, skip_unpaired: bool, **given: Any
-) -> None:
+def batch(folder: Path, image: str, label: str, grid: str, mask: str | None, no_grid: bool, recursive: bool,
+          skip_unpaired: bool, **given: Any) -> None:  # fmt: skip
     """Cut all scenes in FOLDER: Image_1 with Label_1 and Grid_1, and so on; upper and lower case are the same.
 
     Files that cannot be read are listed at the end, with exit code 2; the rest is done.
@@ -80,7 +88,7 @@ def batch(
     from sparsecover.pipeline import extract_folder
 
     _run(lambda reporter, cut, read: extract_folder(
-        folder, given["out"], cut, read, patterns=(image, label, None if no_grid else grid), recursive=recursive,
+        folder, given["out"], cut, read, patterns=(image, label, None if no_grid else grid, mask), recursive=recursive,
         skip_unpaired=skip_unpaired, overwrite=given["overwrite"], reporter=reporter,
     ), given)  # fmt: skip
 
@@ -123,6 +131,7 @@ def _run(job: Callable[[Any, "ExtractOptions", "SourceOptions"], "Extraction"], 
         options.parse_codes(given["unlabelled"]),
         given["field"],
         given["classes"],
+        given["resolution"],
     )
     with ConsoleReporter() as reporter:
         extraction = job(reporter, cut, read)

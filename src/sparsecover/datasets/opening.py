@@ -12,6 +12,7 @@ from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.config import DataConfig
 from sparsecover.datasets.layouts import LAYOUTS, Listing
 from sparsecover.datasets.layouts.base import Entry
+from sparsecover.datasets.layouts.masks import with_masks
 from sparsecover.datasets.layouts.pairing import summary
 from sparsecover.datasets.pair import Dataset, Labels, Pair
 from sparsecover.errors import ClassError, DataError, LabelsElsewhere, SparseCoverError, nearest
@@ -63,7 +64,7 @@ def open_dataset(config: DataConfig, classes: Classes = None) -> Dataset:
         DataError: files without a partner, unreadable files, unknown codes, other numbers of bands: all listed, unless
             the configuration says to skip them; nothing found, or no labelled pixel in any file.
     """
-    return open_listing(LAYOUTS[config.dataset](config), config, classes)
+    return open_listing(with_masks(LAYOUTS[config.dataset](config), config), config, classes)
 
 
 def open_listing(listing: Listing, config: DataConfig, classes: Classes = None) -> Dataset:
@@ -71,7 +72,8 @@ def open_listing(listing: Listing, config: DataConfig, classes: Classes = None) 
     notes = list(listing.notes)
     left_out: list[str] = []
     if listing.problems:
-        _refuse(listing.problems, "files without a partner", config.skip_unpaired, "data.skip_unpaired=true", left_out)
+        setting = "data.skip_unpaired=true"
+        _refuse(listing.problems, "file", "without a partner", config.skip_unpaired, setting, left_out)
     skip = config.on_read_error == "skip"
     opened = _each(listing.entries, lambda entry: _open(entry, config, listing), skip, left_out)
     if not opened:
@@ -97,27 +99,32 @@ def open_listing(listing: Listing, config: DataConfig, classes: Classes = None) 
     return Dataset(pairs, scheme, notes, left_out)
 
 
-def _each(items: Iterable[Item], action: Callable[[Item], Result], skip: bool, left_out: list[str]) -> list[Result]:
+def _each(items: Sequence[Item], action: Callable[[Item], Result], skip: bool, left_out: list[str]) -> list[Result]:
     """The results of an action; failures of single items are raised together at the end, or noted."""
     results, problems = [], []
     for item in items:
         try:
             results.append(action(item))
         except SparseCoverError as error:
+            if len(items) == 1 and not skip:
+                raise
             problems.append(str(error))
     if problems:
-        _refuse(problems, "files cannot be used", skip, "data.on_read_error=skip", left_out)
+        _refuse(problems, "file", "cannot be used", skip, "data.on_read_error=skip", left_out)
     return results
 
 
-def _refuse(problems: Sequence[str], what: str, skip: bool, setting: str, left_out: list[str]) -> None:
+def _refuse(problems: Sequence[str], noun: str, what: str, skip: bool, setting: str, left_out: list[str]) -> None:
+    counted = f"{len(problems)} {noun if len(problems) == 1 else f'{noun}s'} {what}"
     if not skip:
-        raise DataError(f"{len(problems)} {what} (--set {setting} leaves them out):\n{summary(problems)}")
-    left_out.append(f"Left out, {len(problems)} {what}:\n{summary(problems)}")
+        raise DataError(f"{counted} (--set {setting} leaves out such files):\n{summary(problems)}")
+    left_out.append(f"Left out, {counted}:\n{summary(problems)}")
 
 
 def _open(entry: Entry, config: DataConfig, listing: Listing) -> _Opened:
     scene = open_scene(entry.images, bands=config.bands, name=entry.name)
+    if entry.mask is not None:
+        scene = scene.masked(entry.mask)
     if is_vector(entry.labels):
         return _Opened(entry, scene, None)
     return _Opened(entry, scene, MaskFile.open(entry.labels, scene.grid, by_color=listing.by_color, snap=listing.snap))
@@ -144,7 +151,7 @@ def _same_bands(opened: Sequence[_Opened], skip: bool, left_out: list[str]) -> l
     usual = Counter(bands).most_common(1)[0][0]
     odd = [f"{o.entry.name} has {n} bands, most have {usual}" for o, n in zip(opened, bands, strict=True) if n != usual]
     if odd:
-        _refuse(odd, "scenes with other bands", skip, "data.on_read_error=skip", left_out)
+        _refuse(odd, "scene", "with other bands", skip, "data.on_read_error=skip", left_out)
     return [o for o, n in zip(opened, bands, strict=True) if n == usual]
 
 
@@ -217,18 +224,24 @@ def _labels(
 def _finish(item: _Opened, labels: Labels, config: DataConfig, in_memory: bool, notes: list[str]) -> Pair:
     """Resize, and where labels are in memory drop those on invalid pixels."""
     scene, windows = item.scene, item.entry.windows
-    if isinstance(labels, LabelFile) and (in_memory or config.resize is not None):
+    target = _resized(scene, config)
+    if isinstance(labels, LabelFile) and (in_memory or target is not scene):
         labels = labels.load()
-    if config.resize is not None:
-        scene = _resized(scene, config.resize)
-        windows = None
+    if target is not scene:
+        scene, windows = target, None
         labels = labels.resized(scene.grid)
     if in_memory:
         labels = _on_valid(scene, labels, notes)
     return Pair(scene, labels, item.entry.name, item.entry.split, windows)
 
 
-def _resized(scene: Scene, resize: float | tuple[int, int]) -> Scene:
+def _resized(scene: Scene, config: DataConfig) -> Scene:
+    """The scene at the size that the configuration asks for."""
+    resize = config.resize
+    if config.resolution is not None:
+        return scene.at_resolution(config.resolution)
+    if resize is None:
+        return scene
     if isinstance(resize, tuple):
         return scene.resized(*resize)
     if resize <= 0:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from sparsecover.classes import ClassScheme
@@ -79,7 +80,8 @@ def extract_patches(
     if not planned:
         raise DataError(f"No patch is left: {_reasons(result)}. Check the patch size and the limits.")
     sides = assign_sides(planned, options, result.skipped, result.notes)
-    done = _begin(result.folder, dataset, options, sides, overwrite)
+    result.notes += _untrained(planned, sides, dataset.scheme)
+    done = _begin(result.folder, dataset, options, planned, sides, overwrite)
     for index, (patch, side) in enumerate(zip(planned, sides, strict=True)):
         pair = dataset.pairs[patch.pair]
         name = f"{_file_name(pair.name)}_{patch.window.row}_{patch.window.col}"
@@ -92,6 +94,15 @@ def extract_patches(
     return result
 
 
+def _untrained(planned: Sequence[PlannedPatch], sides: Sequence[int], scheme: ClassScheme) -> list[str]:
+    """What to say of classes that validation or test patches hold and training ones do not."""
+    counts = np.array([patch.counts for patch in planned])
+    side = np.array(sides)
+    absent = (counts[side == 0].sum(axis=0) == 0) & (counts[side > 0].sum(axis=0) > 0)
+    names = [name for name, missing in zip(scheme.names, absent, strict=True) if missing]
+    return [f"No training patch holds {', '.join(names)}: it can never be learnt. Try another seed."] if names else []
+
+
 def _check_names(pairs: Sequence[Pair]) -> None:
     """Patches are named after their pair, so no two may have the same name in a file."""
     counted = Counter(_file_name(pair.name) for pair in pairs)
@@ -100,14 +111,20 @@ def _check_names(pairs: Sequence[Pair]) -> None:
 
 
 def _begin(
-    folder: Path, dataset: Dataset, options: ExtractOptions, sides: Sequence[int], overwrite: bool
+    folder: Path,
+    dataset: Dataset,
+    options: ExtractOptions,
+    planned: Sequence[PlannedPatch],
+    sides: Sequence[int],
+    overwrite: bool,
 ) -> dict[str, dict[str, Any]]:
     """Make the folders and return the rows of patches that an interrupted run has written."""
     settings = {
         "options": dataclasses.asdict(options),
         "sources": [list(pair.scene.paths) for pair in dataset.pairs],
+        "places": [pair.scene.grid.transform[:6] for pair in dataset.pairs],
         "classes": dataset.scheme.as_dicts(),
-        "sides": hashlib.sha256(bytes(s + 1 for s in sides)).hexdigest(),
+        "patches": hashlib.sha256(repr([*zip(planned, sides, strict=True)]).encode()).hexdigest(),
     }
     header = json.dumps(settings, sort_keys=True)
     journal = folder / _JOURNAL

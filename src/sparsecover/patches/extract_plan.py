@@ -27,7 +27,8 @@ class ExtractOptions:
         size_px: side of a patch.
         stride_px: step of the regular grid; default: the size.
         ratios: parts of training, validation and test patches.
-        split: ``random`` patch by patch, ``block`` by squares of ``block_px`` (default: four patches wide), ``scene``.
+        split: ``random`` patch by patch, ``block`` by squares of ``block_px`` (default: four patches wide, less where
+            that makes too few to divide by the ratios), ``scene``.
         seed: chooses the sides.
         max_nodata: largest share of pixels without data.
         min_labelled: smallest share of labelled pixels.
@@ -135,14 +136,7 @@ def assign_sides(
 
 def _sides_of_groups(planned: Sequence[PlannedPatch], options: ExtractOptions) -> npt.NDArray[np.intp]:
     """Whole scenes or blocks of patches to one side."""
-    block = options.block_px or 4 * options.size_px
-    half = options.size_px // 2
-    keys = [
-        (p.pair,)
-        if options.split == "scene"
-        else (p.pair, (p.window.row + half) // block, (p.window.col + half) // block)
-        for p in planned
-    ]
+    keys = [(p.pair,) for p in planned] if options.split == "scene" else _blocks(planned, options)
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     # Patches without labels count as a class of their own, so that they are divided, too.
     counts = np.zeros((len(numbers), len(planned[0].counts) + 1), np.int64)
@@ -150,6 +144,18 @@ def _sides_of_groups(planned: Sequence[PlannedPatch], options: ExtractOptions) -
         counts[numbers[key]] += (*patch.counts, 1)
     side = assign_groups(pixel_weights(counts), options.ratios, options.seed)
     return side[[numbers[key] for key in keys]]
+
+
+def _blocks(planned: Sequence[PlannedPatch], options: ExtractOptions) -> list[tuple[int, ...]]:
+    """The block in which the centre of each patch lies; the smallest share gets at least one of them where it can."""
+    needed = 1 / min(ratio for ratio in options.ratios if ratio > 0)
+    half = options.size_px // 2
+    keys: list[tuple[int, ...]] = []
+    for side in [options.block_px] if options.block_px else [n * options.size_px for n in (4, 3, 2, 1)]:
+        keys = [(p.pair, (p.window.row + half) // side, (p.window.col + half) // side) for p in planned]
+        if len(set(keys)) >= needed:
+            break
+    return keys
 
 
 def _overlapping(planned: Sequence[PlannedPatch], side: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:

@@ -15,6 +15,7 @@ from sparsecover.patches.extract_plan import SIDES
 from sparsecover.raster import open_scene
 
 _GAP_PX = 6
+_SMALLEST_PX = 192  # patches of fewer pixels are enlarged by a whole factor
 
 
 def describe_patches(out: Path) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def describe_patches(out: Path) -> dict[str, Any]:
 
 
 def patch_sheet(out: Path, path: Path, number: int = 8, seed: int = 0) -> None:
-    """Write a PNG with a row for each of some patches: image, labels, and labels over the image.
+    """Write a PNG with a row for each of some patches: image, labels, and labels over the image; small ones enlarged.
 
     Raises:
         DataError: no manifest; OutputError: the file cannot be written.
@@ -58,7 +59,9 @@ def patch_sheet(out: Path, path: Path, number: int = 8, seed: int = 0) -> None:
             labels = np.full(valid.shape, UNLABELLED, np.uint8)
         colors = class_picture(labels, scheme.colors)
         overlay = np.where((labels != UNLABELLED)[..., None], picture // 2 + colors // 2, picture)
-        strips.append(_joined([picture, colors, overlay], axis=1))
+        factor = max(1, _SMALLEST_PX // max(labels.shape))
+        enlarged = [part.repeat(factor, axis=0).repeat(factor, axis=1) for part in (picture, colors, overlay)]
+        strips.append(_joined(enlarged, axis=1))
     sheet = _joined(strips, axis=0)
     try:
         path.write_bytes(encode(sheet, "png"))

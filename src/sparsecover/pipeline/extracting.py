@@ -6,6 +6,8 @@ from pathlib import Path
 
 from sparsecover.config import DataConfig
 from sparsecover.datasets import Dataset, Entry, Listing, open_listing
+from sparsecover.datasets.layouts.pairing import summary
+from sparsecover.errors import DataError
 from sparsecover.patches import Extraction, ExtractOptions, extract_patches, match_sources
 from sparsecover.progress import Reporter, Silent
 
@@ -19,12 +21,14 @@ class SourceOptions:
         unlabelled: codes of a label raster that mean 'not labelled'.
         field: attribute of vector labels that holds the class.
         classes: table of codes, names and colours; None: those found.
+        resolution: pixel size in metres to work at; None: that of the scene.
     """
 
     bands: tuple[int, ...] | None = None
     unlabelled: tuple[int, ...] = ()
     field: str | None = None
     classes: Path | None = None
+    resolution: float | None = None
 
 
 def extract_scene(
@@ -35,6 +39,7 @@ def extract_scene(
     source: SourceOptions,
     *,
     grid: Path | None = None,
+    mask: Path | None = None,
     overwrite: bool = False,
     reporter: Reporter | None = None,
 ) -> Extraction:
@@ -42,8 +47,9 @@ def extract_scene(
 
     Args:
         grid: vector file whose polygons each give one patch; None: a regular grid.
+        mask: raster that is not 0 where the scene counts as nodata.
     """
-    entry = Entry(scenes[0].stem, tuple(scenes), labels)
+    entry = Entry(scenes[0].stem, tuple(scenes), labels, mask=mask)
     grids = {} if grid is None else {entry.name: grid}
     return _extract(Listing([entry]), source, DataConfig(), out, options, grids, overwrite, reporter)
 
@@ -54,7 +60,7 @@ def extract_folder(
     options: ExtractOptions,
     source: SourceOptions,
     *,
-    patterns: tuple[str, str, str | None] = ("image_*", "label_*", "grid_*"),
+    patterns: tuple[str, str, str | None, str | None] = ("image_*", "label_*", "grid_*", None),
     recursive: bool = False,
     skip_unpaired: bool = False,
     overwrite: bool = False,
@@ -63,13 +69,18 @@ def extract_folder(
     """Cut all scenes of a folder into patches; those that cannot be read are reported at the end.
 
     Args:
-        patterns: names of images, labels and grids (``match_sources``).
+        patterns: names of images, labels, grids and masks (``match_sources``).
 
     Raises:
         DataError: images or labels without a partner (all listed), unless ``skip_unpaired``.
     """
     found = match_sources(folder, *patterns, recursive=recursive)
-    listing = Listing([Entry(s.name, (s.image,), s.labels) for s in found.sources], found.problems)
+    if found.problems and not skip_unpaired:
+        raise DataError(
+            f"Files without a partner: {len(found.problems)} (--skip-unpaired leaves them out):\n"
+            f"{summary(found.problems)}"
+        )
+    listing = Listing([Entry(s.name, (s.image,), s.labels, mask=s.mask) for s in found.sources], found.problems)
     grids = {s.name: s.grid for s in found.sources if s.grid is not None}
     tolerant = DataConfig(root=folder, skip_unpaired=skip_unpaired, on_read_error="skip")
     return _extract(listing, source, tolerant, out, options, grids, overwrite, reporter)
@@ -87,7 +98,7 @@ def _extract(
 ) -> Extraction:
     reporter = reporter or Silent()
     reporter.stage("Reading scenes and labels")
-    read = {"bands": source.bands, "unlabelled": source.unlabelled, "field": source.field}
+    read = {name: getattr(source, name) for name in ("bands", "unlabelled", "field", "resolution")}
     dataset: Dataset = open_listing(listing, config.model_copy(update=read), source.classes)
     reporter.stage("Writing patches")
     return extract_patches(dataset, out, options, grids, overwrite=overwrite, progress=reporter.progress)

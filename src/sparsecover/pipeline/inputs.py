@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsecover.classes import UNLABELLED, ClassScheme
-from sparsecover.errors import DataError, GridError, LabelError, LabelsElsewhere
+from sparsecover.errors import DataError, LabelError, LabelsElsewhere
 from sparsecover.labels import LabelFile, LabelRaster, LabelSet, check_memory, open_labels
 from sparsecover.raster import Scene, drop_empty_bands, open_scene
 
@@ -111,7 +111,7 @@ def open_inputs(
     if len(files) not in (1, len(opened)):
         raise DataError(f"{len(files)} label files given for {len(opened)} scenes; give one for all, or one for each.")
     per_scene = files if len(files) == len(opened) else files * len(opened)
-    working = opened if resolution is None else [at_resolution(scene, resolution) for scene in opened]
+    working = opened if resolution is None else [scene.at_resolution(resolution) for scene in opened]
     inputs = _place(working, opened, per_scene, options)
     return replace(inputs, notes=[*notes, *inputs.notes])
 
@@ -131,20 +131,6 @@ def _open_scenes(
                 "same bands everywhere. Choose them with --bands, or map the scenes one by one."
             )
     return opened if mask is None else [scene.masked(mask) for scene in opened]
-
-
-def at_resolution(scene: Scene, resolution_m: float) -> Scene:
-    """The scene resampled to square-metre pixels of about ``resolution_m``.
-
-    Raises:
-        GridError: a scene without a coordinate system.
-    """
-    size = scene.grid.pixel_size_m
-    if size is None:
-        raise GridError(f"--resolution {resolution_m:g} needs a scene with a coordinate system; {scene.name} has none.")
-    height = max(1, round(scene.grid.height * size[0] / resolution_m))
-    width = max(1, round(scene.grid.width * size[1] / resolution_m))
-    return scene.resized(height, width)
 
 
 def _place(scenes: list[Scene], to_map: list[Scene], files: Sequence[str | Path], options: LabelOptions) -> Inputs:

@@ -108,6 +108,20 @@ class Scene:
             return self
         return replace(self, source=ResizedSource(self.source, height, width), georeference=Georeference())
 
+    def at_resolution(self, size_m: float) -> Self:
+        """The same ground in pixels of about ``size_m`` metres on the ground, as ``resized`` makes them.
+
+        Raises:
+            GridError: a scene without a coordinate system.
+        """
+        size = self.grid.pixel_size_m
+        if size is None:
+            raise GridError(
+                f"A resolution of {size_m:g} m needs a scene with a coordinate system; {self.name} has none."
+            )
+        height, width = round(self.grid.height * size[0] / size_m), round(self.grid.width * size[1] / size_m)
+        return self.resized(max(1, height), max(1, width))
+
     def masked(self, mask: "Scene | PathLike") -> Self:
         """The scene without the pixels where ``mask`` (a cloud or quality mask on the same ground) is not 0.
 

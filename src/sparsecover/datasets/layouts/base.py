@@ -15,7 +15,7 @@ LABEL_ENDINGS = (*IMAGE_ENDINGS, ".gpkg", ".geojson", ".shp", ".parquet")
 
 @dataclass(frozen=True)
 class Entry:
-    """The files of one pair. Several images are one stack of bands."""
+    """The files of one pair. Several images are one stack of bands; ``mask`` is not 0 where they count as nodata."""
 
     name: str
     images: tuple[Path, ...]
@@ -23,6 +23,7 @@ class Entry:
     split: str | None = None
     field: str | None = None
     windows: tuple[Window, ...] | None = None
+    mask: Path | None = None
 
 
 @dataclass(frozen=True)

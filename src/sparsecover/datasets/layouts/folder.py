@@ -17,8 +17,8 @@ def list_folder(config: DataConfig) -> Listing:
     file for all scenes.
     """
     root = existing(config.root, "The dataset 'folder'")
-    stacks = [_find(root, part) for part in (config.images or _default_images(root)).split(";")]
-    labels = _find(root, config.labels or _default_labels(root), LABEL_ENDINGS)
+    stacks = [find_files(root, part) for part in (config.images or _default_images(root)).split(";")]
+    labels = find_files(root, config.labels or _default_labels(root), LABEL_ENDINGS)
     problems: list[str] = []
     if len(labels) == 1 and len(stacks[0]) > 1 and labels[0].stem not in {image.stem for image in stacks[0]}:
         joined = [(image.stem, image, labels[0]) for image in stacks[0]]
@@ -37,11 +37,13 @@ def list_folder(config: DataConfig) -> Listing:
     return Listing(entries, problems, notes)
 
 
-def _find(root: Path, pattern: str, endings: tuple[str, ...] = IMAGE_ENDINGS) -> list[Path]:
-    """Files that match a pattern below ``root``. Where the pattern leaves the ending open, known ones are taken."""
+def find_files(root: Path, pattern: str, endings: tuple[str, ...] = IMAGE_ENDINGS) -> list[Path]:
+    """Files that match a pattern, or lie in a folder, below ``root``; with known endings where the pattern has none."""
     pattern = pattern.strip()
     if not pattern or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
         raise DataError(f"The pattern {pattern!r} must be relative to data.root, for example 'images/*.tif'.")
+    if (root / pattern).is_dir():
+        pattern = f"{pattern}/*"
     anything = Path(pattern).suffix in ("", ".*")
     found = sorted(p for p in root.glob(pattern) if p.is_file() and not p.name.startswith("."))
     found = [p for p in found if not anything or p.suffix.lower() in endings]

@@ -10,11 +10,11 @@ from sparsecover.config import DataConfig
 from sparsecover.datasets.layouts.base import SIDES, Entry, Listing
 from sparsecover.errors import DataError, nearest
 
-_COLUMNS = ("scene", "labels", "split", "field", "date", "name")
+_COLUMNS = ("scene", "labels", "split", "field", "date", "name", "mask")
 
 
 def list_table(config: DataConfig) -> Listing:
-    """``data.root`` is the table; its columns are scene, labels and optionally split, field, date and name.
+    """``data.root`` is the table; its columns are scene, labels and optionally split, field, date, name and mask.
 
     Files are relative to the table. Several files in a scene's cell, separated by ``;``, are one stack of bands. Where
     a date is given it becomes a part of the pair's name.
@@ -25,7 +25,7 @@ def list_table(config: DataConfig) -> Listing:
     entries, problems = [], []
     for number, row in enumerate(_rows(path), start=1):
         entry = _entry(row, path, number)
-        missing = [str(file) for file in (*entry.images, entry.labels) if not file.exists()]
+        missing = [str(file) for file in (*entry.images, entry.labels, entry.mask) if file and not file.exists()]
         if missing:
             problems.append(f"{path.name}, row {number}: {', '.join(missing)} not found")
         else:
@@ -66,4 +66,5 @@ def _entry(row: Mapping[str, Any], path: Path, number: int) -> Entry:
     name = cells.get("name") or images[0].stem
     if "date" in cells:
         name = f"{name}_{cells['date']}"
-    return Entry(name, images, path.parent / cells["labels"], side, cells.get("field"))
+    mask = path.parent / cells["mask"] if "mask" in cells else None
+    return Entry(name, images, path.parent / cells["labels"], side, cells.get("field"), mask=mask)
