@@ -11,7 +11,7 @@ import psutil
 import pytest
 import torch.distributed as dist
 
-from sparsecover.errors import TrainingError
+from sparsecover.errors import SceneError, TrainingError
 from sparsecover.training import processes
 from sparsecover.training.helpers import Helpers
 
@@ -95,3 +95,19 @@ def test_a_lost_process_is_told_as_such_and_other_errors_stay(monkeypatch: pytes
         raise RuntimeError("[third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer")
     with pytest.raises(RuntimeError, match="a fault of ours"), processes.together():
         raise RuntimeError("a fault of ours")
+
+
+def test_a_helper_leaves_its_word_to_process_0_but_speaks_under_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = dist.HashStore()
+    monkeypatch.setattr(processes, "_get_default_store", lambda: store)
+    monkeypatch.setattr(processes, "_several", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "get_rank", lambda: 1)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    with pytest.raises(SystemExit, match="2"), processes.together():
+        raise SceneError("b cannot be read.")
+    assert store.get("sparsecover/failed") == b"b cannot be read. (Process 1 of 2.)"
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    with pytest.raises(SceneError), processes.together():
+        raise SceneError("b cannot be read.")

@@ -117,7 +117,9 @@ def _told_once(error: BaseException) -> BaseException:
         return TrainingError(f"{_what_happened()} All have ended; go on with --resume.") if lost else error
     if not lost:
         _leave_word(error)
-    return SystemExit(2) if lost or (isinstance(error, SparseCoverError) and _several()) else error
+    # torchrun ends process 0 before it can pass on what others have told.
+    passed_on = _several() and "TORCHELASTIC_RUN_ID" not in os.environ
+    return SystemExit(2) if lost or (isinstance(error, SparseCoverError) and passed_on) else error
 
 
 def _lost_another(error: BaseException) -> bool:
