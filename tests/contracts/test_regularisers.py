@@ -196,6 +196,14 @@ def test_the_gated_crf_is_its_definition(radius: int, shape: tuple[int, int]) ->
     assert torch.autograd.gradcheck(lambda z: pair_energy(z, *arguments), (probabilities,))
 
 
+def test_a_single_logit_stands_for_two_classes() -> None:
+    part, batch = make("gated_crf"), make_batch()
+    terms = Terms.prepare([part], batch, 0.5, network, torch.Generator())
+    z = torch.randn(2, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    assert terms.loss(z).item() == pytest.approx(terms.loss(torch.cat([torch.zeros_like(z), z], 1)).item())
+    assert terms.loss(z).item() > 0
+
+
 def test_cutmix_moves_image_pseudo_label_and_ignore_mask_alike() -> None:
     """Image, label and mask of each pixel come from the same window: here each window has its own constant."""
     part = create_regulariser("consistency", threshold=0.0, cutmix=1.0, strength=0.0)

@@ -9,6 +9,7 @@ from skimage.feature import hessian_matrix, hessian_matrix_eigvals
 from sklearn.ensemble import RandomForestClassifier
 
 from sparsecover.errors import ModelError
+from sparsecover.grid import Window
 from sparsecover.inference import predict_strips
 from sparsecover.models import create_model
 from sparsecover.models.features import MultiScaleFeatures, PixelFeatures
@@ -162,6 +163,25 @@ def test_prediction_in_windows_gives_what_the_whole_scene_gives(name, patch_size
         seen[window.slices] += 1
         np.testing.assert_array_equal(probabilities, whole[:, *window.slices])
     assert (seen == 1).all()
+
+
+def test_scattered_places_are_computed_in_small_windows_and_get_what_the_whole_gives():
+    values = np.random.default_rng(3).normal(size=(1, 400, 500)).astype(np.float32)
+    forest = create_feature_forest(1, 2, trees=2)
+    whole = forest.features(torch.from_numpy(values)[None])[0]
+    forest.grow(whole.flatten(1).T[::500].numpy(), np.arange(400) % 2)
+    seen = []
+    forest.register_forward_pre_hook(lambda module, given: seen.append(given[0].shape))
+    area = (Window(10, 20, 30, 5), Window(300, 420, 8, 60))
+    strips = list(predict_strips(Scene.from_array(values), forest, area=area))
+    assert max(shape[-1] for shape in seen) <= 2 * forest.halo_px + 128
+    expected = forest(torch.from_numpy(values)[None])[0].softmax(0).numpy()
+    valid = np.zeros((400, 500), bool)
+    for strip in strips:
+        valid[strip.window.slices] = strip.valid
+        found = strip.probabilities[:, strip.valid]
+        np.testing.assert_array_equal(found, expected[:, *strip.window.slices][:, strip.valid])
+    assert valid.sum() == 30 * 5 + 8 * 60
 
 
 def test_more_samples_than_the_limit_are_thinned(monkeypatch):

@@ -29,6 +29,7 @@ from sparsecover.raster import Scene, read_in_order
 
 _PLAIN_PATCH_PX = 512
 _HALO_PATCH_PX = 1024  # windows whose margins are thrown away
+_SCATTERED_PX = 128  # of such windows beyond their margins, where only scattered places are wanted
 _BATCH_PX = {"cpu": 2**18, "cuda": 2**21, "mps": 2**20}  # CPUs gain nothing from more than one window of 512 px
 _LARGEST_BATCH = 64
 _SUMS_SHARE = 0.5  # of the memory allowed; the rest is GDAL's blocks, windows read ahead and files being written
@@ -81,7 +82,8 @@ class Job:
         if halo is None:
             layout = Layout.plan(grid.height, grid.width, size, settings.overlap, settings.blend)
         else:
-            size = settings.patch_size or max(size, _HALO_PATCH_PX)
+            scattered = isinstance(settings.area, tuple) and isinstance(settings.area[0], Window)
+            size = settings.patch_size or (2 * halo + _SCATTERED_PX if scattered else max(size, _HALO_PATCH_PX))
             layout = Layout.exact(grid.height, grid.width, size, halo)
         device = pick_device(settings.device)
         runtime = settings.runtime if halo is None or settings.runtime != "auto" else "torch"

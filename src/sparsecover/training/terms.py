@@ -58,7 +58,7 @@ class Terms:
     def loss(self, logits: Logits) -> Tensor:
         """The weighted sum of the terms, over the pixels of all processes."""
         # Of several outputs (deep supervision) the last is the network's own.
-        last = (logits if isinstance(logits, Tensor) else logits[-1]).float()
+        last = as_classes(logits if isinstance(logits, Tensor) else logits[-1])
         start = len(self.batch)
         rows = []
         for (part, _), view in zip(self.parts, self.views, strict=True):
@@ -73,6 +73,12 @@ class Terms:
         self.sums = sums.detach().double().cpu()
         weights = last.new_tensor([weight for _, weight in self.parts])
         return (weights * sums[:, 0] / sums[:, 1].detach().clamp_min(1)).sum()
+
+
+def as_classes(logits: Tensor) -> Tensor:
+    """Logits float32 [N, K, h, w], K from 2: a single logit z of class 1 stands for (0, z)."""
+    logits = logits.float()
+    return torch.cat([torch.zeros_like(logits), logits], dim=1) if logits.shape[1] == 1 else logits
 
 
 def term_columns(names: Sequence[str], sums: Tensor | None) -> Row:

@@ -32,7 +32,7 @@ from sparsecover.training.regularisers import Regulariser
 from sparsecover.training.schedule import Schedule
 from sparsecover.training.state import Clock, Progress
 from sparsecover.training.stepper import Stepper
-from sparsecover.training.terms import Terms, term_columns
+from sparsecover.training.terms import Terms, as_classes, term_columns
 from sparsecover.training.time_limit import fitting_steps
 from sparsecover.training.validation import Scores, validate
 
@@ -367,8 +367,7 @@ class Trainer:
         assert self.average is not None
         assert self._stepper is not None
         with self._stepper.fabric.autocast():
-            logits: Tensor = self.average.model(images)
-        return logits.float()
+            return as_classes(self.average.model(images))
 
     def _rest(self, interrupts: Interrupts, keeper: Keeper | None) -> None:
         """Between steps: save where it is time, and leave where that was asked for."""
