@@ -8,13 +8,19 @@ from scipy import ndimage
 from skimage.feature import hessian_matrix, hessian_matrix_eigvals
 from sklearn.ensemble import RandomForestClassifier
 
+from sparsecover.classes import ClassScheme
+from sparsecover.config import Config
 from sparsecover.errors import ModelError
 from sparsecover.grid import Window
 from sparsecover.inference import predict_strips
+from sparsecover.labels import LabelRaster
 from sparsecover.models import create_model
 from sparsecover.models.features import MultiScaleFeatures, PixelFeatures
 from sparsecover.models.forest import RandomForest, create_feature_forest, create_forest, fit_forest
+from sparsecover.progress import Silent
 from sparsecover.raster import Scene
+from sparsecover.training.fitting import _surroundings
+from sparsecover.training.run import Run
 
 PER_SCALE = 7
 
@@ -182,6 +188,25 @@ def test_scattered_places_are_computed_in_small_windows_and_get_what_the_whole_g
         found = strip.probabilities[:, strip.valid]
         np.testing.assert_array_equal(found, expected[:, *strip.window.slices][:, strip.valid])
     assert valid.sum() == 30 * 5 + 8 * 60
+
+
+@pytest.mark.parametrize("labelled", [1e-2, 1e-5])
+def test_fitting_gives_each_label_once_with_its_surroundings_and_reads_near_tiles_together(labelled):
+    rng = np.random.default_rng(0)
+    scene = Scene.from_array(rng.integers(0, 255, (1, 700, 900)).astype(np.uint8))
+    values = np.where(rng.random((700, 900)) < labelled, rng.integers(0, 2, (700, 900)), 255).astype(np.uint8)
+    labels = LabelRaster(values, scene.grid, scheme=ClassScheme.from_names(["a", "b"]))
+    config = Config.from_dict({"model": {"name": "random-forest-features"}, "patches": {"size_px": 96}})
+    run = Run.prepare([(scene, labels)], [], config, None, "cpu", Silent())
+    given = np.zeros(values.shape, int)
+    for patch in _surroundings(run):
+        given[patch.own.intersect(scene.grid.window).slices] += 1
+        assert patch.window == patch.own.expand(run.model.halo_px).intersect(scene.grid.window)
+    assert (given[values != 255] == 1).all()
+    assert given.max() == 1
+    read = sum(patch.window.size for patch in _surroundings(run))
+    assert read < 2 * values.size
+    assert len(_surroundings(run)) <= (4 if labelled > 1e-3 else len(run.plan.tiling()))
 
 
 def test_more_samples_than_the_limit_are_thinned(monkeypatch):

@@ -1,6 +1,6 @@
 """The verb ``fit``: pairs of scenes and labels in, a checkpoint and the files of a run out."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ from sparsecover.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
 from sparsecover.errors import ConfigError
+from sparsecover.grid import Window
 from sparsecover.patches import Pair, Patch, check_pairs
 from sparsecover.progress import Reporter, Silent
 from sparsecover.training import processes
@@ -27,6 +28,7 @@ from sparsecover.training.sheet import SampleSheet
 from sparsecover.training.trainer import Trainer
 
 FIRST_ROUND = "first_round"
+_BLOCK_PX = 512  # tiles in such a block may be read together
 
 
 def fit(
@@ -211,9 +213,23 @@ def _fit_pixels(run: Run, files: RunFiles) -> Checkpoint:
 
 
 def _surroundings(run: Run) -> list[Patch]:
-    """Each tile with labels and as much around it as the model's features see."""
+    """The tiles with labels and as much around them as the model's features see; near ones together, where cheaper."""
     halo = int(getattr(run.model, "halo_px", 0))
-    tiles = ((patch, patch.own or patch.window) for patch in run.plan.tiling())
-    return [
-        Patch(patch.pair, own.expand(halo).intersect(run.plan.grids[patch.pair].window), own) for patch, own in tiles
-    ]
+    blocks: dict[tuple[int, int, int], list[Window]] = {}
+    for patch in run.plan.tiling():
+        own = patch.own or patch.window
+        blocks.setdefault((patch.pair, own.row // _BLOCK_PX, own.col // _BLOCK_PX), []).append(own)
+    found = []
+    for (pair, _, _), owned in blocks.items():
+        whole = run.plan.grids[pair].window
+        alone = [Patch(pair, own.expand(halo).intersect(whole), own) for own in owned]
+        joined = _around(owned)
+        together = Patch(pair, joined.expand(halo).intersect(whole), joined)
+        found += [together] if together.window.size <= sum(patch.window.size for patch in alone) else alone
+    return found
+
+
+def _around(windows: Sequence[Window]) -> Window:
+    """The smallest window that holds all."""
+    row, col = min(w.row for w in windows), min(w.col for w in windows)
+    return Window(row, col, max(w.row_stop for w in windows) - row, max(w.col_stop for w in windows) - col)
