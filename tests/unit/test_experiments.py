@@ -12,7 +12,7 @@ from sparsecover.errors import ConfigError
 from sparsecover.experiments.data_digest import DataDigests
 from sparsecover.experiments.jobs import Job, plan_jobs
 from sparsecover.experiments.outcome import Outcome
-from sparsecover.experiments.plots import study_plots
+from sparsecover.experiments.plots import by_sampler, study_plots
 from sparsecover.experiments.recipe import Recipe
 from sparsecover.experiments.shelf import find_recipe, shelved_recipes
 from sparsecover.experiments.summary import CellScores, summarize
@@ -214,6 +214,21 @@ def test_plots_with_and_without_a_budget(study: tuple) -> None:
     assert [plot.name for plot in panels] == [
         "label_efficiency_u_net", "per_class_u_net", "label_efficiency_forest", "per_class_forest"
     ]  # fmt: skip
+
+
+def test_clicks_and_random_pixels_are_lines_of_their_own() -> None:
+    labels = {
+        "100%": {"data.simulate": None},
+        "10%": {"data.simulate": {"fraction": 0.1}},
+        "1%": {"data.simulate": {"fraction": 0.01}},
+        "clicks": {"data.simulate": {"sampler": "points", "n": 2}},
+    }
+    given = recipe(grid={"labels": labels}, seeds=[0])
+    jobs = jobs_of(given)
+    rows = summarize(given, jobs, {job.name: outcome(job) for job in jobs})
+    lines = {sampler: [row.name for row in group] for sampler, group in by_sampler(rows).items()}
+    assert lines == {"": ["100%", "10%", "1%"], "points": ["clicks"]}
+    assert study_plots(given, rows)[0].draw("light", "png")
 
 
 def test_recipes_are_found_by_name_and_by_file(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ Draw = Callable[[ThemeName, Literal["png", "svg"]], bytes]
 _MARKERS = "osD^vP*X"
 _STYLES = ("-", "--", ":", "-.")
 _LEGEND_ROWS = 3
+_OVERALL: tuple[tuple[str, Get], ...] = (("mIoU", lambda row: row.miou), ("accuracy", lambda row: row.accuracy))
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def _curves(
     methods: dict[str, list[CellScores]], scheme: ClassScheme | None, theme: ThemeName, kind: Literal["png", "svg"]
 ) -> bytes:
     """Lines over labelled pixels, with bands of a standard deviation; with a scheme a panel a class."""
-    figure, axes, scores = _panels(scheme, theme, (6.4, 4.0), (3.2, 2.5))
+    figure, axes, scores = _panels(scheme, _OVERALL[:1], theme, (6.4, 4.0) if scheme is None else (3.2, 2.5))
     for axis, (title, get) in zip(axes, scores, strict=True):
         for number, of_method in enumerate(methods.values()):
             _line(axis, sorted(of_method, key=lambda row: row.spent_pixels), get, theme, number)
@@ -82,7 +83,7 @@ def _curves(
         _count_pixels(axis, [row.spent_pixels for rows in methods.values() for row in rows])
         axis.set_title(title, loc="left", fontsize=10, color=THEMES[theme].text)
         axis.set_xlabel("labelled pixels", fontsize=9, color=THEMES[theme].text)
-        axis.set_ylim(bottom=max(0.0, axis.get_ylim()[0]), top=min(1.0, axis.get_ylim()[1]))
+        axis.set_ylim(bottom=max(0.0, axis.get_ylim()[0]), top=min(1.02, axis.get_ylim()[1]))  # room for a marker at 1
     _legend(figure, list(methods), theme)
     return saved(figure, theme, kind=kind)
 
@@ -96,16 +97,34 @@ def _count_pixels(axis: "Axes", pixels: Sequence[float]) -> None:
     axis.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
     axis.xaxis.set_major_formatter(EngFormatter(sep=""))
     axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.tick_params(which="minor", length=0)
 
 
 def _line(axis: "Axes", rows: Sequence[CellScores], get: Get, theme: ThemeName, number: int) -> None:
-    pixels = np.array([row.spent_pixels for row in rows])
-    spreads = [get(row) for row in rows]
-    mean, std = np.array([s.mean for s in spreads]), np.nan_to_num([s.std for s in spreads])
+    """One method; a line for each way of giving labels, since a click tells more than a random pixel."""
     color, style, marker = _look(theme, number)
-    axis.plot(pixels, mean, color=color, linestyle=style, marker=marker, markersize=4.5, linewidth=1.7)
-    if std.any():
-        axis.fill_between(pixels, mean - std, mean + std, color=color, alpha=0.14, linewidth=0)
+    for sampler, group in by_sampler(rows).items():
+        pixels = np.array([row.spent_pixels for row in group])
+        spreads = [get(row) for row in group]
+        mean, std = np.array([s.mean for s in spreads]), np.nan_to_num([s.std for s in spreads])
+        axis.plot(pixels, mean, color=color, linestyle=style, marker=marker, markersize=4.5, linewidth=1.7)
+        if std.any():
+            axis.fill_between(pixels, mean - std, mean + std, color=color, alpha=0.14, linewidth=0)
+        if number == 0 and sampler:
+            at = (float(pixels[0]), float(mean[0]))
+            axis.annotate(sampler, at, (4, -11), textcoords="offset points", fontsize=7, color=THEMES[theme].text)
+
+
+def by_sampler(rows: Sequence[CellScores]) -> dict[str, list[CellScores]]:
+    """Cells by the way in which labels were drawn; the most frequent one, unnamed, together with all labels."""
+    simulated = [row.outcomes[0].job.config.data.simulate for row in rows]
+    samplers = [None if drawn is None else drawn.sampler for drawn in simulated]
+    named = [sampler for sampler in samplers if sampler is not None]
+    usual = max(named, key=named.count, default=None)
+    groups: dict[str, list[CellScores]] = {}
+    for row, sampler in zip(rows, samplers, strict=True):
+        groups.setdefault("" if sampler in (None, usual) else str(sampler), []).append(row)
+    return groups
 
 
 def _published_points(axis: "Axes", rows: Sequence[CellScores], theme: ThemeName, number: int) -> None:
@@ -121,40 +140,45 @@ def _bars(
     """A bar a cell with its standard deviation, others' figures as rings; with a scheme a panel a class."""
     rows = [row for of_method in methods.values() for row in of_method]
     height = 0.8 + 0.34 * len(rows)
-    figure, axes, scores = _panels(scheme, theme, (6.4, height), (3.2, height))
-    look, places = THEMES[theme], np.arange(len(rows))
+    figure, axes, scores = _panels(scheme, _OVERALL, theme, (4.2, height) if scheme is None else (3.2, height))
     for position, (axis, (title, get)) in enumerate(zip(axes, scores, strict=True)):
-        spreads = [get(row) for row in rows]
-        mean, std = (np.nan_to_num([getattr(s, part) for s in spreads]) for part in ("mean", "std"))
-        axis.barh(places, mean, xerr=std if std.any() else None, color=look.lines[0], height=0.66, ecolor=look.text)
-        for place, spread in zip(places.tolist(), spreads, strict=True):
-            text = f"{spread.mean:.3f}" if spread.n else "no score"
-            axis.text(0.01, place, text, va="center", fontsize=7.5, color="white" if spread.mean > 0.2 else look.text)
+        _bar_panel(axis, [get(row) for row in rows], theme)
         if scheme is None:
-            known = [(row.published.miou, at) for at, row in enumerate(rows) if row.published and row.published.miou]
-            for miou, at in known:
-                axis.plot(miou, at, marker="o", markerfacecolor="none", color=look.lines[1], markersize=8)
-        first_of_line = scheme is None or position % _columns(len(scores)) == 0
-        axis.set_yticks(places, [row.name for row in rows] if first_of_line else [], parse_math=False)
-        axis.set_ylim(len(rows) - 0.4, -0.6)
-        axis.set_xlim(0, 1)
-        axis.set_title(title, loc="left", fontsize=10, color=look.text)
+            _published_rings(axis, rows, title.lower(), theme)
+        names = [row.name if position % _columns(len(scores)) == 0 else "" for row in rows]
+        axis.set_yticks(np.arange(len(rows)), names, parse_math=False)
+        axis.set_title(title, loc="left", fontsize=10, color=THEMES[theme].text)
     return saved(figure, theme, kind=kind)
 
 
+def _bar_panel(axis: "Axes", spreads: Sequence[Spread], theme: ThemeName) -> None:
+    look, places = THEMES[theme], np.arange(len(spreads))
+    mean, std = (np.nan_to_num([getattr(s, part) for s in spreads]) for part in ("mean", "std"))
+    axis.barh(places, mean, xerr=std if std.any() else None, color=look.lines[0], height=0.66, ecolor=look.text)
+    for place, spread in zip(places.tolist(), spreads, strict=True):
+        text, inside = f"{spread.mean:.3f}" if spread.n else "no score", spread.mean > 0.2
+        axis.text(0.01, place, text, va="center", fontsize=7.5, color="white" if inside else look.text)
+    axis.set_ylim(len(spreads) - 0.4, -0.6)
+    axis.set_xlim(0, 1)
+
+
+def _published_rings(axis: "Axes", rows: Sequence[CellScores], score: str, theme: ThemeName) -> None:
+    for place, row in enumerate(rows):
+        value = getattr(row.published, score, None)
+        if value is not None:
+            axis.plot(value, place, marker="o", markerfacecolor="none", color=THEMES[theme].lines[1], markersize=8)
+
+
 def _panels(
-    scheme: ClassScheme | None, theme: ThemeName, one: tuple[float, float], each: tuple[float, float]
+    scheme: ClassScheme | None, overall: Sequence[tuple[str, Get]], theme: ThemeName, size_in: tuple[float, float]
 ) -> "tuple[Figure, list[Axes], list[tuple[str, Get]]]":
-    """A figure with a panel for the mIoU, or one for each class, and what each shows."""
-    if scheme is None:
-        figure, axes = chart(*one, theme)
-        return figure, axes, [("mIoU", lambda row: row.miou)]
-    columns = _columns(len(scheme))
-    lines = -(-len(scheme) // columns)
-    figure, axes = chart(each[0] * columns, each[1] * lines, theme, len(scheme), columns)
-    scores: list[tuple[str, Get]] = [
-        (name, partial(CellScores.class_iou, index=index)) for index, name in enumerate(scheme.names)
-    ]
+    """A figure with panels of ``size_in`` for scores over all classes, or one for each class, and what each shows."""
+    scores = list(overall)
+    if scheme is not None:
+        scores = [(name, partial(CellScores.class_iou, index=index)) for index, name in enumerate(scheme.names)]
+    columns = _columns(len(scores))
+    lines = -(-len(scores) // columns)
+    figure, axes = chart(size_in[0] * columns, size_in[1] * lines, theme, len(scores), columns)
     return figure, axes, scores
 
 

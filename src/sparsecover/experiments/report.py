@@ -46,6 +46,7 @@ def render_page(page: Page) -> str:
         tables={name: Written(page.recipe, of_panel) for name, of_panel in panels(page.recipe, page.rows).items()},
         legend=legend(page.recipe, page.rows),
         failures=failures(page.rows),
+        failed=sum(len(row.failed) for row in page.rows),
         best=best,
         done=done,
         total=sum(row.jobs for row in page.rows),

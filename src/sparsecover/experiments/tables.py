@@ -160,7 +160,7 @@ def legend(recipe: Recipe, rows: Sequence[CellScores]) -> str:
             "where there are enough."
         )
     if recipe.published_in:
-        text.append(f"Published: {recipe.published_in.strip()}")
+        text.append(f"Published (rings in the plots): {recipe.published_in.strip()}")
     return " ".join(part for part in text if part)
 
 
