@@ -212,7 +212,7 @@ def test_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "setpgrp"), reason="signals to process groups are of POSIX systems")
 def test_a_stopped_and_a_killed_study_go_on(tmp_path: Path) -> None:
-    settings = ["train.epochs=120", "train.save_every_minutes=0.0001"]
+    settings = ["train.epochs=40", "train.save_every_minutes=0.0001"]
     recipe, out = study(tmp_path, grid={"method": {"U-Net": {}}}, baseline={}), tmp_path / "out"
     command = [sys.executable, "-m", "sparsecover", "experiment", str(recipe), "--out", str(out),
                *(word for setting in settings for word in ("--set", setting))]  # fmt: skip
@@ -226,7 +226,7 @@ def test_a_stopped_and_a_killed_study_go_on(tmp_path: Path) -> None:
     assert not (state.parent / "result.json").exists()
     assert run_experiment(recipe, out, settings=settings).exit_code == 0
     assert log.read_text().count("Going on after step") == 2
-    assert len(rows_of(state.parent / "history.csv")) == 120
+    assert len(rows_of(state.parent / "history.csv")) == 40
 
 
 def stopped(command: list[str], stop: signal.Signals, when: Callable[[], bool], code: int) -> str:
