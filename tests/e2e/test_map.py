@@ -144,6 +144,8 @@ def test_a_background_is_made_only_where_the_area_was_labelled(small: SmallScene
     metrics = json.loads((out / "metrics.json").read_text())
     assert {c["name"] for c in metrics["classes"]} == {"ponds", "other"}
     assert sum(metrics["labelled_pixels"].values()) <= 105 * 70  # pixels of the area
+    water_iou = next(value for name, value in metrics["per_class_iou"].items() if name != "other")
+    assert metrics["miou_without_background"] == pytest.approx(water_iou)
 
 
 def test_several_scenes_get_a_folder_each_and_are_kept(small: SmallScene, cli: Command, tmp_path: Path) -> None:

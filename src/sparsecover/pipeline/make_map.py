@@ -160,12 +160,12 @@ def make_map(
         models |= {name: job.forest(name, split) for name in FORESTS if name != trained}
     clock.lap("baselines")
     contest = Contest(
-        {name: assessment for name, (assessment, _) in models.items()},
+        {name: replace(assessment, background=background) for name, (assessment, _) in models.items()},
         asked_for=quick or model is not None or any(setting.startswith("model.name=") for setting in settings),
     )
     if contest.verdict:
         reporter.note(contest.verdict)
-    held_out, checkpoint = models[contest.maker]
+    held_out, checkpoint = contest.scores[contest.maker], models[contest.maker][1]
     products = job.predict(checkpoint, overwrite or resume)
     clock.lap("mapping")
 
