@@ -172,22 +172,26 @@ def test_prediction_in_windows_gives_what_the_whole_scene_gives(name, patch_size
 
 
 def test_scattered_places_are_computed_in_small_windows_and_get_what_the_whole_gives():
-    values = np.random.default_rng(3).normal(size=(1, 400, 500)).astype(np.float32)
+    values = np.random.default_rng(3).normal(size=(1, 600, 700)).astype(np.float32)
     forest = create_feature_forest(1, 2, trees=2)
     whole = forest.features(torch.from_numpy(values)[None])[0]
-    forest.grow(whole.flatten(1).T[::500].numpy(), np.arange(400) % 2)
+    forest.grow(whole.flatten(1).T[::500].numpy(), np.arange(840) % 2)
     seen = []
     forest.register_forward_pre_hook(lambda module, given: seen.append(given[0].shape))
     area = (Window(10, 20, 30, 5), Window(300, 420, 8, 60))
     strips = list(predict_strips(Scene.from_array(values), forest, area=area))
     assert max(shape[-1] for shape in seen) <= 2 * forest.halo_px + 128
     expected = forest(torch.from_numpy(values)[None])[0].softmax(0).numpy()
-    valid = np.zeros((400, 500), bool)
+    valid = np.zeros((600, 700), bool)
     for strip in strips:
         valid[strip.window.slices] = strip.valid
         found = strip.probabilities[:, strip.valid]
         np.testing.assert_array_equal(found, expected[:, *strip.window.slices][:, strip.valid])
     assert valid.sum() == 30 * 5 + 8 * 60
+    seen.clear()
+    everywhere = tuple(Window(row, col, 100, 100) for row in range(0, 600, 100) for col in range(0, 700, 100))
+    list(predict_strips(Scene.from_array(values), forest, area=everywhere))
+    assert seen[-1] == (1, 1, 600, 700)  # at once, where the margins of small windows would cost more
 
 
 @pytest.mark.parametrize("labelled", [1e-2, 1e-5])

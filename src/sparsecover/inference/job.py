@@ -82,8 +82,10 @@ class Job:
         if halo is None:
             layout = Layout.plan(grid.height, grid.width, size, settings.overlap, settings.blend)
         else:
-            scattered = isinstance(settings.area, tuple) and isinstance(settings.area[0], Window)
-            size = settings.patch_size or (2 * halo + _SCATTERED_PX if scattered else max(size, _HALO_PATCH_PX))
+            small = 2 * halo + _SCATTERED_PX
+            places = settings.area if isinstance(settings.area, tuple) and isinstance(settings.area[0], Window) else ()
+            scattered = 0 < len(places) * small**2 < grid.window.size
+            size = settings.patch_size or (small if scattered else max(size, _HALO_PATCH_PX))
             layout = Layout.exact(grid.height, grid.width, size, halo)
         device = pick_device(settings.device)
         runtime = settings.runtime if halo is None or settings.runtime != "auto" else "torch"
