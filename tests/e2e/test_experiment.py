@@ -156,6 +156,9 @@ def test_finished_jobs_are_kept_and_only_changed_ones_are_to_do(done: tuple, tmp
     values["grid"]["method"]["forest"]["model"]["trees"] = 6
     own.write_text(yaml.safe_dump(values, sort_keys=False))
     assert states(own, out) == {"U-Net": "done", "forest": "to do"}
+    values["grid"]["method"] = {"renamed": {}, "forest": {"model": {"name": "random-forest", "trees": 5}}}
+    own.write_text(yaml.safe_dump(values, sort_keys=False))
+    assert states(own, out) == {"renamed": "done", "forest": "done"}
     shutil.copytree(recipe.parent / "data", tmp_path / "data")
     moved = own.write_text(recipe.read_text().replace(str(recipe.parent / "data"), str(tmp_path / "data")))
     assert moved

@@ -132,10 +132,17 @@ def _tasks(jobs: Sequence[Job], folder: Path, reporter: Reporter) -> list[Task]:
     digests, tasks = DataDigests(folder / "data.json"), []
     for job in jobs:
         data = digests.of(job.config)
-        tasks.append(Task(job, folder / "jobs" / job.folder(data), job.digest(data)))
+        tasks.append(Task(job, _job_folder(folder / "jobs", job, data), job.digest(data)))
     if folder.is_dir():
         digests.remember()
     return tasks
+
+
+def _job_folder(parent: Path, job: Job, data: str) -> Path:
+    """The folder of a job, also where the variation was called something else before."""
+    name = job.folder(data)
+    found = sorted(parent.glob(f"*-{name.rpartition('-')[2]}"))
+    return found[0] if found else parent / name
 
 
 def _download(jobs: Sequence[Job], reporter: Reporter) -> None:
