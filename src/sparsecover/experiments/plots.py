@@ -46,7 +46,7 @@ def study_plots(recipe: Recipe, rows: Sequence[CellScores]) -> list[Plot]:
             continue
         curves = recipe.budget is not None
         kind, draw = ("label_efficiency", _curves) if curves else ("scores", _bars)
-        what = "mIoU over labelled pixels" if curves else "mIoU"
+        what = "mIoU over labelled pixels" if curves else "mIoU and accuracy"
         suffix, after = (f"_{file_name(panel)}", f": {panel}") if panel else ("", "")
         methods = methods_of(recipe, scored)
         plots += [

@@ -1,5 +1,6 @@
 """Sheets: for each label budget the scene, the labels given, what each method made of them, and the truth."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ _FILE = "samples.npz"
 _SIDE_PX = 512
 _LOOKED_AT = 12  # scenes among which the one to show is chosen
 _SIDE_IN = 1.9
+_TITLE_LETTERS = 24  # that a picture has room for
 _SMALLEST_PX = 200  # smaller pictures are enlarged by whole factors, so that marks stay thin
 ROWS = {"trained": "in training", "scored": "scored"}
 
@@ -92,7 +94,8 @@ def draw_sheet(samples: Mapping[str, Mapping[str, Sample]], scheme: ClassScheme)
         pictures += [figures.class_picture(_enlarged(indices, factor), scheme.colors) for indices in maps]
         rows.append((title, pictures))
     legend = dict(zip(scheme.names, scheme.colors, strict=True))
-    return figures.sheet(rows, ["scene", "labels given", *samples, "truth"], legend, _SIDE_IN)
+    titles = [textwrap.fill(title, _TITLE_LETTERS) for title in ("scene", "labels given", *samples, "truth")]
+    return figures.sheet(rows, titles, legend, _SIDE_IN)
 
 
 def _enlarged(array: npt.NDArray[np.uint8], factor: int) -> npt.NDArray[np.uint8]:
