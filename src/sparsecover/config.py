@@ -278,7 +278,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from None
+        said = str(error).replace(' in "<unicode string>",', " at")
+        raise ConfigError(f"{path} is not YAML: {said}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path} holds a {type(data).__name__}; expected keys such as data:, model:, train:.")
     return data

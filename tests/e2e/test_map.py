@@ -216,6 +216,8 @@ def test_the_configuration_beside_a_map_is_the_resolved_one(mapped: Path) -> Non
 MISTAKES = {
     "scene is missing": (("nowhere.tif", "--labels", "{labels}", "--field", "class"), ("nowhere.tif",)),
     "labels are missing": (("{scene}", "--labels", "nowhere.gpkg"), ("nowhere.gpkg", "not exist")),
+    "scene as labels": (("{scene}", "--labels", "{scene}"), ("as scene and as labels",)),
+    "scene and labels exchanged": (("{labels}", "--labels", "{scene}"), ("wrong way round",)),
     "no such field": (("{scene}", "--labels", "{labels}", "--field", "clas"), ("clas", "class", "number")),
     "labels outside": (("{scene}", "--labels", "{far}", "--field", "class"), ("scene",)),
     "labels without a coordinate system": (("{scene}", "--labels", "{lost}", "--field", "class"), ("coordinate",)),

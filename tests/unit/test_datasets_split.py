@@ -35,7 +35,7 @@ def test_by_pattern():
     config = SplitConfig(by="pattern", pattern="(tile[0-9]+)", train=("tile1", "tile3"), test=("tile4",))
     split = split_pairs(TILES, config, 0, 3)
     assert [len(side) for side in names(split)] == [6, 0, 3]
-    assert any("3 pairs are on no side" in note for note in split.notes)
+    assert any("on no side: 3 (" in note for note in split.notes)
 
 
 def test_by_pattern_the_rest_trains_and_wildcards_match():

@@ -10,6 +10,7 @@ from sparsecover.evaluation import Accumulator, Assessment
 from sparsecover.pipeline import reporting
 from sparsecover.pipeline.contest import Contest
 from sparsecover.pipeline.make_map import MapResult
+from sparsecover.pipeline.recipe import choose_recipe, explain_recipe
 
 SCHEME = ClassScheme.from_names(["land", "water"])
 
@@ -76,3 +77,13 @@ def test_the_command_is_shown_without_passwords_and_signatures(monkeypatch: pyte
     scene = "/vsicurl/https://me:secret@example.org/a.tif?token=abc"
     monkeypatch.setattr("sys.argv", ["/usr/bin/sparsecover", "map", scene, "--field", "what?"])
     assert reporting._command() == "sparsecover map /vsicurl/https://example.org/a.tif --field 'what?'"
+
+
+def test_a_training_cut_short_is_told_with_the_steps_it_had():
+    config = choose_recipe(gpu=False, minutes=1)
+    planned = config.train.epochs * (config.patches.per_epoch // config.train.batch_size)
+    counts = np.array([10, 20])
+    assert any(
+        f"4 of {planned} steps, to end in 1 minutes" in t for t in explain_recipe(config, counts, gpu=False, steps=4)
+    )
+    assert any(t.startswith(f"{planned} steps") for t in explain_recipe(config, counts, gpu=False, steps=planned))

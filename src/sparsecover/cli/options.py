@@ -40,7 +40,8 @@ def combine(*options: Decorator) -> Decorator:
 
 label_options = combine(
     click.option("--field", help="Attribute of vector labels that holds the class. "
-        "Without it a file without attributes is one class, named after the file."),
+        "Without it all features are one class, named after the file, where the file has no attributes or --background "
+        "is given."),
     click.option("--unlabelled", help="Codes of a label raster that mean 'not labelled', e.g. 0 or 0,9."),
     click.option("--classes", type=click.Path(path_type=Path), help="Codes, names, colours: .csv or QGIS .qml."),
     click.option("--background", metavar="NAME", help="Class of everything inside --labelled-area that has no label."),

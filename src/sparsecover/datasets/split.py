@@ -248,7 +248,7 @@ def _deal(
 def _whole(pairs: Sequence[Pair], sides: Sequence[int | None], by: str) -> Split:
     train, validation, test = ([p for p, s in zip(pairs, sides, strict=True) if s == side] for side in range(3))
     left = [pair.name for pair, side in zip(pairs, sides, strict=True) if side is None]
-    notes = [f"{len(left)} pairs are on no side and were left out: {', '.join(left[:5])}"] if left else []
+    notes = [f"Left out, since on no side: {len(left)} ({', '.join(left[:5])})"] if left else []
     named = [None if side is None else SIDES[side] for side in sides]
     scenes = [SceneSide(name=pair.key, side=side) for pair, side in zip(pairs, named, strict=True)]
     return Split(train, validation, test, SplitPlan(by=by, scenes=tuple(scenes)), notes)

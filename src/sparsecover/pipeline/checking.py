@@ -1,7 +1,7 @@
 """``check``: the findings on what a user is about to train on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def check_config(path: Path, settings: Sequence[str] = ()) -> CheckResult:
     split = split_dataset(dataset, config)
     sides = {name: [(p.scene, p.labels) for p in getattr(split, name)] for name in ("train", "validation", "test")}
     names, classes = dataset.scheme.names, len(dataset.scheme)
-    findings = [f for pair in dataset.pairs[:_SCENES_LOOKED_AT] for f in check_scene(pair.scene)]
+    findings = [_of_many(f) for pair in dataset.pairs[:_SCENES_LOOKED_AT] for f in check_scene(pair.scene)]
     counts = count_labels([(pair.scene, pair.labels) for pair in dataset.pairs], classes)
     findings += check_labels(counts, dataset.scheme, sum(p.scene.grid.window.size for p in dataset.pairs))
     findings += _absent(sides, names)
@@ -68,6 +68,11 @@ def check_config(path: Path, settings: Sequence[str] = ()) -> CheckResult:
         for land, count in zip(dataset.scheme.classes, counts, strict=True)
     ]
     return CheckResult(_merged(findings), table, (*dataset.notes, *split.notes))
+
+
+def _of_many(finding: Finding) -> Finding:
+    """What makes a single scene useless is a warning where others are left to train on."""
+    return replace(finding, severity="warning") if finding.severity == "error" else finding
 
 
 def _absent(sides: dict[str, list[Pair]], names: Sequence[str]) -> list[Finding]:

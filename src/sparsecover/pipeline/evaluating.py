@@ -73,6 +73,8 @@ def evaluate_map_files(
         unlabelled: codes of truth pixels that are not labelled.
         out: folder for metrics.json.
     """
+    if Path(map_path).resolve() == Path(truth).resolve():
+        raise DataError(f"{map_path} was given as map and as truth; any map agrees with itself.")
     scene = open_scene(map_path)
     scheme, style_notes = _map_scheme(Path(map_path))
     labels = open_labels(truth, scene.grid, field=field, unlabelled=tuple(unlabelled))

@@ -111,6 +111,9 @@ def open_inputs(
     if len(files) not in (1, len(opened)):
         raise DataError(f"{len(files)} label files given for {len(opened)} scenes; give one for all, or one for each.")
     per_scene = files if len(files) == len(opened) else files * len(opened)
+    itself = {Path(path).resolve() for path in scenes} & {Path(file).resolve() for file in files}
+    if itself:
+        raise DataError(f"{itself.pop()} was given as scene and as labels; give the file that holds the labels.")
     working = opened if resolution is None else [scene.at_resolution(resolution) for scene in opened]
     inputs = _place(working, opened, per_scene, options)
     return replace(inputs, notes=[*notes, *inputs.notes])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from sparsecover import figures
 from sparsecover.checkpoint import Checkpoint, save_checkpoint
 from sparsecover.checks import Finding, check_labels, check_scene
 from sparsecover.classes import ClassScheme
@@ -22,7 +23,7 @@ from sparsecover.pipeline.holding_out import Split, split_labels
 from sparsecover.pipeline.inputs import Inputs, LabelOptions, Pair, open_inputs
 from sparsecover.pipeline.predicting import listen_to_prediction
 from sparsecover.pipeline.recipe import choose_recipe, explain_recipe
-from sparsecover.pipeline.reporting import map_report, map_views
+from sparsecover.pipeline.reporting import map_report, map_views, read_history
 from sparsecover.pipeline.scoring import budget, gather_scores, score_checkpoint
 from sparsecover.progress import Reporter, Silent
 from sparsecover.training import check_parts, fit, resolve_device
@@ -147,6 +148,8 @@ def make_map(
     findings = _checked(inputs)
     split = split_labels(inputs, folds, seed)
     job = _Job(prepare_folder(Path(out), "report.html", resume, overwrite), inputs, config, device, resume, reporter)
+    if not resume and (job.out / "state.pt").exists() and not (job.out / "report.html").exists():
+        reporter.note(f"{job.out} holds a run that was stopped. It starts anew; --resume would have gone on with it.")
     for folder in job.folders():
         prepare_folder(folder, "map.tif", resume, overwrite)
     for text in (*inputs.notes, *split.notes, *(str(f) for f in findings if f.severity == "warning")):
@@ -169,7 +172,9 @@ def make_map(
     products = job.predict(checkpoint, overwrite or resume)
     clock.lap("mapping")
 
-    reasons = tuple(explain_recipe(config, inputs.counts, gpu=gpu))
+    history = read_history(job.out / "history.csv")
+    steps = int(history[-1]["step"]) if history else None
+    reasons = tuple(explain_recipe(config, inputs.counts, gpu=gpu, steps=steps))
     result = MapResult(
         job.out, products, checkpoint, models[trained][1], held_out, contest, tuple(findings),
         (*inputs.notes, *split.notes),
@@ -278,6 +283,8 @@ def _write(result: MapResult, split: Split) -> None:
     write_file(out / "metrics.json", json.dumps(metrics, indent=2))
     write_file(out / "config.yaml", yaml.safe_dump(dict(result.trained.config), sort_keys=False))
     write_file(out / "overview.png", views[0].overview(result.checkpoint.scheme))
+    scheme = result.checkpoint.scheme
+    write_file(out / "per_class_iou.png", figures.per_class_iou(scheme.names, scheme.colors, assessment.iou))
     write_file(out / "report.html", map_report(result, split, views))
 
 

@@ -45,15 +45,16 @@ def choose_recipe(
     return Config.from_dict(values)
 
 
-def explain_recipe(config: Config, counts: np.ndarray, *, gpu: bool) -> list[str]:
+def explain_recipe(config: Config, counts: np.ndarray, *, gpu: bool, steps: int | None = None) -> list[str]:
     """What `map` trains on how many labels, in words.
 
     Args:
         config: of `choose_recipe`.
         counts: labelled training pixels by class, int64 [K].
         gpu: whether a GPU computes.
+        steps: that were trained; None: as many as the configuration says.
     """
-    return [_about_labels(counts), *_about_training(config, "GPU" if gpu else "CPU")]
+    return [_about_labels(counts), *_about_training(config, "GPU" if gpu else "CPU", steps)]
 
 
 def _by_device(gpu: bool) -> dict[str, Any]:
@@ -77,7 +78,7 @@ def _about_labels(counts: np.ndarray) -> str:
     )
 
 
-def _about_training(config: Config, device: str) -> list[str]:
+def _about_training(config: Config, device: str, trained: int | None) -> list[str]:
     """Size and length of a training in words; a forest has neither."""
     name, train, patches = config.model.name, config.train, config.patches
     if name.startswith("random-forest"):
@@ -87,7 +88,9 @@ def _about_training(config: Config, device: str) -> list[str]:
     reasons = [f"{name}{size}, trained on a {device}"]
     if isinstance(patches.per_epoch, int):
         steps = train.epochs * (patches.per_epoch // train.batch_size)
-        reasons.append(f"{steps} steps of {train.batch_size} windows of {patches.size_px} px")
+        cut = trained is not None and trained < steps
+        done = f"{trained} of {steps} steps, to end in {train.minutes or 0:g} minutes," if cut else f"{steps} steps"
+        reasons.append(f"{done} of {train.batch_size} windows of {patches.size_px} px")
     if config.augment == "light":
         reasons.append("light augmentation (flips and turns): the mapped scenes are those trained on")
     return reasons

@@ -43,7 +43,7 @@ def map_report(result: "MapResult", split: Split, views: list[SceneView]) -> str
             optimistic=_why_optimistic(split),
             scene_pixels=result.inputs.pixels,
             views_left_out=max(0, len(result.products) - _MOST_VIEWS),
-            history=_history(result.out / "history.csv"),
+            history=read_history(result.out / "history.csv"),
             comparisons=_comparisons(result),
             verdict=result.contest.verdict,
             warnings=[*([result.alarm] if result.alarm else []), *_of(result, "warning")],
@@ -128,7 +128,7 @@ def _command() -> str:
     return shlex.join(["sparsecover", *shown])
 
 
-def _history(path: Path) -> list[dict[str, str]]:
+def read_history(path: Path) -> list[dict[str, str]]:
     """The rows of history.csv; a forest has none."""
     if not path.is_file():
         return []

@@ -142,6 +142,8 @@ def _nature(start: bytes) -> str:
         return "the file is empty (0 bytes). Copy or download it again."
     if start.startswith(b"version https://git-lfs"):
         return "it is a Git LFS pointer, not the image itself. Fetch the image with `git lfs pull`."
+    if start.startswith((b"SQLite format 3", b"PAR1")) or start.lstrip().startswith((b'{"type"', b'{ "type"')):
+        return "it looks like vector data. Were scene and labels given the wrong way round?"
     if start.lstrip().lower().startswith((b"<!doctype html", b"<html")):
         return "it is a web page, so a download went wrong. Download it again."
     return ""

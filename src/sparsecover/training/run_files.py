@@ -135,8 +135,11 @@ class RunFiles:
         self.write_json("metrics.json", checkpoint.metrics)
         confusion = np.asarray(checkpoint.metrics["confusion"], np.int64)
         scheme = checkpoint.scheme
-        self._write("curves.png", figures.curves(history))
-        self._write("per_class_iou.png", figures.per_class_iou(scheme.names, scheme.colors, metrics.iou(confusion)))
+        if history:  # a forest has none
+            self._write("curves.png", figures.curves(history))
+        if confusion.any():
+            scores = metrics.iou(confusion)
+            self._write("per_class_iou.png", figures.per_class_iou(scheme.names, scheme.colors, scores))
         self._write_state({"result": name})
         self._board.close()
         return checkpoint
