@@ -19,11 +19,10 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from sparsecover.classes import ClassScheme
 from sparsecover.errors import CheckpointError, ModelError, OutputError, SparseCoverError
-from sparsecover.models import create_model
+from sparsecover.models import create_model, without_weights
 from sparsecover.normalize import Normalizer
 
 VERSION = 1
@@ -37,7 +36,6 @@ UPGRADES: dict[int, Callable[[Header], Header]] = {}
 _KEY = "sparsecover"  # our entry in the safetensors metadata
 _HEADER_LIMIT = 32 * 1024**2  # bytes; a random forest or a large network needs some 100 kB
 _LARGEST_PATCH_PX = 2**16
-_DRAWS = (Tensor.normal_, Tensor.uniform_)
 _FIELDS = ("format", "config", "classes", "bands", "normalizer", "model", "patch_size_px", "versions")
 
 
@@ -99,7 +97,7 @@ class Checkpoint:
         try:
             with torch.random.fork_rng(devices=[]):  # fresh weights are drawn and thrown away
                 # Built without memory first: the header must not make us allocate more than the file holds.
-                with torch.device("meta"), _NoDraws():
+                with without_weights():
                     expected = _shapes(self.model_spec.build().state_dict())
                 _compare(expected, _shapes(self.state))
                 network = self.model_spec.build()
@@ -261,16 +259,6 @@ def _digest(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
         # Through bytes: NumPy has no bfloat16. A 0-dimensional tensor has no last axis to view, hence reshape.
         digest.update(np.ascontiguousarray(tensor.reshape(-1).view(torch.uint8).numpy()).data)
     return digest.hexdigest()
-
-
-class _NoDraws(TorchFunctionMode):
-    """Leaves out the drawing of weights, which have no values without memory: torch loads its compiler for it."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func in _DRAWS or getattr(func, "__module__", "") == nn.init.__name__:
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **kwargs)
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

@@ -24,7 +24,7 @@ from .conftest import Command, assert_users_mistake
 SHORT = ("train.epochs=1", "train.precision=fp32", "train.batch_size=2", "train.workers=0", "patches.per_epoch=2",
          "patches.size_px=32", "patches.sampling=random")  # fmt: skip
 TINY = (*SHORT, "model.base_channels=2")
-ENCODER = (*SHORT, "model.encoder=resnet18", "model.encoder_weights=null", "split.folds=2")
+ENCODER = (*SHORT, "model.encoder=mobilenet_v2", "model.encoder_weights=null", "split.folds=2")
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -214,7 +214,7 @@ def test_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "setpgrp"), reason="signals to process groups are of POSIX systems")
 def test_a_stopped_and_a_killed_study_go_on(tmp_path: Path) -> None:
-    settings = ["train.epochs=40", "train.save_every_minutes=0.0001"]
+    settings = ["train.epochs=12", "train.save_every_minutes=0.0001"]
     recipe, out = study(tmp_path, grid={"method": {"U-Net": {}}}, baseline={}), tmp_path / "out"
     command = [sys.executable, "-m", "sparsecover", "experiment", str(recipe), "--out", str(out),
                *(word for setting in settings for word in ("--set", setting))]  # fmt: skip
@@ -228,7 +228,7 @@ def test_a_stopped_and_a_killed_study_go_on(tmp_path: Path) -> None:
     assert not (state.parent / "result.json").exists()
     assert run_experiment(recipe, out, settings=settings).exit_code == 0
     assert log.read_text().count("Going on after step") == 2
-    assert len(rows_of(state.parent / "history.csv")) == 40
+    assert len(rows_of(state.parent / "history.csv")) == 12
 
 
 def stopped(command: list[str], stop: signal.Signals, when: Callable[[], bool], code: int) -> str:

@@ -36,3 +36,11 @@ def test_a_missing_configuration_is_a_users_mistake() -> None:
     assert result.returncode == 2
     assert "nowhere.yaml does not exist" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_mistake_is_answered_before_what_trains_is_loaded() -> None:
+    slow = ("lightning_fabric", "torch._dynamo", "sklearn")
+    probe = f"print('LOADED', [m for m in {slow} if m in sys.modules])"
+    result = sparsecover("map", "nowhere.tif", "--labels", "nowhere.gpkg", "--out", "nowhere", probe=probe)
+    assert result.returncode == 2
+    assert "LOADED []" in result.stdout

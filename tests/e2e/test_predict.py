@@ -281,9 +281,9 @@ def test_workers_of_a_scheduler_that_runs_elsewhere(
                 long_run(out / "m.tif", "--scheduler", at), env=ONE_THREAD, capture_output=True, text=True, check=False
             )
         finally:
-            worker.terminate()
-            scheduler.terminate()
-            worker.wait()
+            for process in (worker, scheduler):  # asked politely, a worker waits for the scheduler, at times for ever
+                process.kill()
+                process.wait()
     assert run.returncode == 0, run.stderr
     assert bytes_of(out) == undisturbed
 

@@ -9,7 +9,7 @@ from sparsecover.classes import ClassScheme
 from sparsecover.evaluation import Accumulator, Assessment
 from sparsecover.pipeline import reporting
 from sparsecover.pipeline.contest import Contest
-from sparsecover.pipeline.make_map import MapResult
+from sparsecover.pipeline.mapping import MapResult
 from sparsecover.pipeline.recipe import choose_recipe, explain_recipe
 
 SCHEME = ClassScheme.from_names(["land", "water"])

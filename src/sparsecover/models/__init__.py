@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sparsecover.models.table import model_table as model_table
     from sparsecover.models.unet import UNet as UNet
     from sparsecover.models.unetpp import UNetPlusPlus as UNetPlusPlus
+    from sparsecover.models.weightless import without_weights as without_weights
 
 __all__, __getattr__, __dir__ = lazy_names(
     __name__,
@@ -37,5 +38,6 @@ __all__, __getattr__, __dir__ = lazy_names(
         "model_table": "table",
         "UNet": "unet",
         "UNetPlusPlus": "unetpp",
+        "without_weights": "weightless",
     },
 )

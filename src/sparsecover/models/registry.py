@@ -83,11 +83,11 @@ def check_model(name: str, options: Mapping[str, Any] | None = None) -> None:
         raise ModelError(f"model.features is {options['features']!r}; expected true or false.")
     _MODELS.check(name, own)
     if _MODELS.is_ours(name):
-        import torch
+        from sparsecover.models.weightless import without_weights
 
-        weightless = {option: value for option, value in options.items() if option != "encoder_weights"}
-        with torch.device("meta"):  # nothing is computed
-            create_model(name, 3, 2, **weightless)
+        plain = {option: value for option, value in options.items() if option != "encoder_weights"}
+        with without_weights():
+            create_model(name, 3, 2, **plain)
     return None
 
 

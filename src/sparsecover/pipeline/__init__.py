@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from sparsecover.pipeline.label_files import burn_to_file as burn_to_file
     from sparsecover.pipeline.label_files import describe_labels as describe_labels
     from sparsecover.pipeline.label_files import simulate_to_file as simulate_to_file
-    from sparsecover.pipeline.make_map import MapResult as MapResult
-    from sparsecover.pipeline.make_map import make_map as make_map
+    from sparsecover.pipeline.mapping import MapResult as MapResult
+    from sparsecover.pipeline.mapping import make_map as make_map
     from sparsecover.pipeline.predicting import PredictedBatch as PredictedBatch
     from sparsecover.pipeline.predicting import predict_files as predict_files
     from sparsecover.pipeline.recipe import choose_recipe as choose_recipe
@@ -60,8 +60,8 @@ __all__, __getattr__, __dir__ = lazy_names(
         "burn_to_file": "label_files",
         "describe_labels": "label_files",
         "simulate_to_file": "label_files",
-        "MapResult": "make_map",
-        "make_map": "make_map",
+        "MapResult": "mapping",
+        "make_map": "mapping",
         "PredictedBatch": "predicting",
         "predict_files": "predicting",
         "choose_recipe": "recipe",

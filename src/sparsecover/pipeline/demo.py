@@ -13,7 +13,7 @@ from sparsecover.evaluation import Assessment
 from sparsecover.inference import predict
 from sparsecover.pipeline.evaluating import evaluate_map_files
 from sparsecover.pipeline.files import write_file
-from sparsecover.pipeline.make_map import BASELINE, MapResult, fit_baseline, make_map
+from sparsecover.pipeline.mapping import BASELINE, MapResult, fit_baseline, make_map
 from sparsecover.progress import Reporter, Silent
 
 # Small windows hold the most labels for the time they take, and this scene's objects are small. Its labels are never

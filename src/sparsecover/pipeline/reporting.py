@@ -19,7 +19,7 @@ from sparsecover.pipeline.holding_out import Split
 from sparsecover.raster import Scene, open_scene
 
 if TYPE_CHECKING:
-    from sparsecover.pipeline.make_map import MapResult
+    from sparsecover.pipeline.mapping import MapResult
 
 _MOST_VIEWS = 8
 _CONFIDENCE_DROP = 0.1  # less than the labels' own by this much is worth a word

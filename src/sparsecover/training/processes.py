@@ -7,17 +7,18 @@ import atexit
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 import torch.distributed as dist
-from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 from torch.distributed.distributed_c10d import _get_default_store
 
 from sparsecover.errors import ConfigError, SparseCoverError, TrainingError
 from sparsecover.training.helpers import Helpers, follow_parent
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 T = TypeVar("T")
 
@@ -25,7 +26,7 @@ _WORD = "sparsecover/failed"
 _helpers: Helpers | None = None  # of this process for its whole life, as is the group of processes in torch
 
 
-def make_fabric(device: str, precision: str, devices: int = 1, nodes: int = 1) -> Fabric:
+def make_fabric(device: str, precision: str, devices: int = 1, nodes: int = 1) -> "Fabric":
     """Device, precision and processes as lightning-fabric has them; starts or joins the other processes.
 
     Args:
@@ -34,6 +35,9 @@ def make_fabric(device: str, precision: str, devices: int = 1, nodes: int = 1) -
         devices: processes on each machine, one a device.
         nodes: machines.
     """
+    from lightning_fabric import Fabric  # seconds, which who only made a mistake need not wait for
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
     several = devices * nodes > 1
     # Views: gradients of channels_last weights would be copied into the buckets at each step otherwise.
     strategy = DDPStrategy(gradient_as_bucket_view=True) if several else "auto"
@@ -49,8 +53,10 @@ def make_fabric(device: str, precision: str, devices: int = 1, nodes: int = 1) -
     return fabric
 
 
-def _meet(fabric: Fabric, devices: int, nodes: int) -> None:
+def _meet(fabric: "Fabric", devices: int, nodes: int) -> None:
     """Start the other processes where nobody else has, and wait for all."""
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
     global _helpers
     assert isinstance(fabric.strategy, DDPStrategy)
     environment = fabric.strategy.cluster_environment

@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor
 
 from sparsecover.losses import add_other_processes
 from sparsecover.patches import Batch
 from sparsecover.training.objective import Objective
 from sparsecover.training.terms import Terms
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from lightning_fabric.wrappers import _FabricModule
 
 _TINY = 1e-12
 
@@ -28,8 +31,8 @@ class Stepper:
         clip: largest gradient norm; None leaves gradients as they are.
     """
 
-    fabric: Fabric
-    network: _FabricModule
+    fabric: "Fabric"
+    network: "_FabricModule"
     optimizer: torch.optim.Optimizer
     objective: Objective
     clip: float | None = None

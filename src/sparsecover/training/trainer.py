@@ -5,11 +5,10 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from sparsecover.classes import UNLABELLED
@@ -35,6 +34,9 @@ from sparsecover.training.stepper import Stepper
 from sparsecover.training.terms import Terms, as_classes, term_columns
 from sparsecover.training.time_limit import fitting_steps
 from sparsecover.training.validation import Scores, validate
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 class Keeper(Protocol):
@@ -135,7 +137,7 @@ class Trainer:
         return self.average.model if self.average is not None else self.model
 
     @property
-    def fabric(self) -> Fabric | None:
+    def fabric(self) -> "Fabric | None":
         """Device, precision and processes; None before ``prepare``."""
         return None if self._stepper is None else self._stepper.fabric
 
