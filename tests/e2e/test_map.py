@@ -213,6 +213,15 @@ def test_the_configuration_beside_a_map_is_the_resolved_one(mapped: Path) -> Non
     assert config["train"]["precision"] in ("fp32", "bf16")
 
 
+def test_the_configuration_beside_a_map_trains_on_the_same_data(mapped: Path, cli: Command, tmp_path: Path) -> None:
+    result = cli("train", "--config", mapped / "config.yaml", "--set", "train.epochs=1", "--out", tmp_path / "run")
+    assert result.returncode == 0, result.stderr
+    budgets = [json.loads((out / "metrics.json").read_text())["labelled_pixels"] for out in (mapped, tmp_path / "run")]
+    assert budgets[0]["train"] > 0
+    assert budgets[1]["train"] > 0
+    assert sum(budgets[0].values()) == sum(budgets[1].values())
+
+
 MISTAKES = {
     "scene is missing": (("nowhere.tif", "--labels", "{labels}", "--field", "class"), ("nowhere.tif",)),
     "labels are missing": (("{scene}", "--labels", "nowhere.gpkg"), ("nowhere.gpkg", "not exist")),

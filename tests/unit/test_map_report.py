@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from sparsecover.classes import ClassScheme
-from sparsecover.evaluation import Accumulator, Assessment
-from sparsecover.pipeline import reporting
+from sparsecover.evaluation import Accumulator, Assessment, pages
 from sparsecover.pipeline.contest import Contest
 from sparsecover.pipeline.mapping import MapResult
 from sparsecover.pipeline.recipe import choose_recipe, explain_recipe
@@ -76,7 +75,7 @@ def test_without_scored_labels_or_rivals_the_trained_model_makes_the_map() -> No
 def test_the_command_is_shown_without_passwords_and_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = "/vsicurl/https://me:secret@example.org/a.tif?token=abc"
     monkeypatch.setattr("sys.argv", ["/usr/bin/sparsecover", "map", scene, "--field", "what?"])
-    assert reporting._command() == "sparsecover map /vsicurl/https://example.org/a.tif --field 'what?'"
+    assert pages.command_line() == "sparsecover map /vsicurl/https://example.org/a.tif --field 'what?'"
 
 
 def test_a_training_cut_short_is_told_with_the_steps_it_had():

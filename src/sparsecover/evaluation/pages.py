@@ -2,6 +2,10 @@
 
 import base64
 import math
+import re
+import shlex
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparsecover import figures
@@ -37,6 +41,14 @@ def page_environment(*packages: str) -> "Environment":
 def data_uri(data: bytes, kind: str) -> str:
     """A picture as an address that holds it."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def command_line() -> str:
+    """The command line as it was given, where there was one, without passwords and signatures of addresses."""
+    if Path(sys.argv[0]).stem != "sparsecover":
+        return ""
+    shown = [re.sub(r"(?<=://)[^/@]*@|(?<=\S)\?\S*", "", a) if "://" in a else a for a in sys.argv[1:]]
+    return shlex.join(["sparsecover", *shown])
 
 
 def _percent(share: float) -> str:

@@ -16,17 +16,20 @@ from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
 from sparsecover.errors import DataError
 from sparsecover.evaluation import Accumulator, Assessment
+from sparsecover.evaluation.pages import command_line
 from sparsecover.inference import MapProduct, predict
 from sparsecover.pipeline.contest import FORESTS, Contest, title
 from sparsecover.pipeline.files import prepare_folder, unique_names, write_file
+from sparsecover.pipeline.given_data import GivenData, given_data
 from sparsecover.pipeline.holding_out import Split, split_labels
 from sparsecover.pipeline.inputs import Inputs, LabelOptions, Pair, open_inputs
 from sparsecover.pipeline.predicting import listen_to_prediction
 from sparsecover.pipeline.recipe import choose_recipe, explain_recipe
-from sparsecover.pipeline.reporting import map_report, map_views, read_history
+from sparsecover.pipeline.reporting import map_report, map_views
 from sparsecover.pipeline.scoring import budget, gather_scores, score_checkpoint
 from sparsecover.progress import Reporter, Silent
 from sparsecover.training import check_parts, fit, resolve_device
+from sparsecover.training.history import read_history
 
 BASELINE = "random-forest"
 
@@ -140,11 +143,14 @@ def make_map(
         radius_m, conflict,  # type: ignore[arg-type]
     )  # fmt: skip
     paths = [scenes] if isinstance(scenes, (str, Path)) else list(scenes)
+    labels = [labels] if isinstance(labels, (str, Path)) else list(labels)
     gpu = resolve_device(device) != "cpu"
     config = choose_recipe(gpu=gpu, model=model, quick=quick, minutes=minutes, seed=seed, settings=settings)
     check_parts(config)
     reporter.stage("Reading scenes and labels")
     inputs = open_inputs(paths, labels, options, stack=stack, bands=bands, mask=mask, resolution=resolution)
+    given = given_data(paths, labels, options, stack=stack, bands=bands, mask=mask, resolution=resolution)
+    config = given.in_config(config)
     findings = _checked(inputs)
     split = split_labels(inputs, folds, seed)
     job = _Job(prepare_folder(Path(out), "report.html", resume, overwrite), inputs, config, device, resume, reporter)
@@ -180,7 +186,7 @@ def make_map(
         (*inputs.notes, *split.notes),
         split.optimistic, config, reasons, inputs, inputs.pairs if folds else split.train, clock.seconds,
     )  # fmt: skip
-    _write(result, split)
+    _write(result, split, given)
     return result
 
 
@@ -267,7 +273,7 @@ def fit_baseline(
     return fit(pairs, Config.from_dict(values), folder, scheme=scheme, device="cpu")
 
 
-def _write(result: MapResult, split: Split) -> None:
+def _write(result: MapResult, split: Split, given: GivenData) -> None:
     """Model, scores, configuration and report; the maps are there already."""
     out, assessment = result.out, result.assessment
     baseline = result.contest.scores.get(BASELINE) if result.contest.maker != BASELINE else None
@@ -281,7 +287,8 @@ def _write(result: MapResult, split: Split) -> None:
     save_checkpoint(out / "model.safetensors", replace(result.checkpoint, metrics=metrics))
     views = map_views(result, split)
     write_file(out / "metrics.json", json.dumps(metrics, indent=2))
-    write_file(out / "config.yaml", yaml.safe_dump(dict(result.trained.config), sort_keys=False))
+    config_yaml = yaml.safe_dump(dict(result.trained.config), sort_keys=False)
+    write_file(out / "config.yaml", given.header(command_line()) + config_yaml)
     write_file(out / "overview.png", views[0].overview(result.checkpoint.scheme))
     scheme = result.checkpoint.scheme
     write_file(out / "per_class_iou.png", figures.per_class_iou(scheme.names, scheme.colors, assessment.iou))

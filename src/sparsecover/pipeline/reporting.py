@@ -1,22 +1,19 @@
 """The report of a map: what `make_map` knows, put into the report's terms."""
 
-import csv
-import re
-import shlex
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
 
 from sparsecover.evaluation import Comparison, ReportContent, SceneView, render_report, scene_view
+from sparsecover.evaluation.pages import command_line
 from sparsecover.inference import MapProduct
 from sparsecover.labels import LabelRaster
 from sparsecover.pipeline.contest import title
 from sparsecover.pipeline.holding_out import Split
 from sparsecover.raster import Scene, open_scene
+from sparsecover.training.history import read_history
 
 if TYPE_CHECKING:
     from sparsecover.pipeline.mapping import MapResult
@@ -52,7 +49,7 @@ def map_report(result: "MapResult", split: Split, views: list[SceneView]) -> str
             seconds=result.seconds,
             config_yaml=yaml.safe_dump(dict(result.trained.config), sort_keys=False),
             versions=result.checkpoint.versions,
-            command=_command(),
+            command=command_line(),
             created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         )
     )
@@ -118,19 +115,3 @@ def _view(
     return scene_view(
         scene, open_scene(product.map), result.inputs.scheme, confidence=confidence, training=train, held_out=held
     )
-
-
-def _command() -> str:
-    """The command line as it was given, where there was one, without passwords and signatures of addresses."""
-    if Path(sys.argv[0]).stem != "sparsecover":
-        return ""
-    shown = [re.sub(r"(?<=://)[^/@]*@|(?<=\S)\?\S*", "", a) if "://" in a else a for a in sys.argv[1:]]
-    return shlex.join(["sparsecover", *shown])
-
-
-def read_history(path: Path) -> list[dict[str, str]]:
-    """The rows of history.csv; a forest has none."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))

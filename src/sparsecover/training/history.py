@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
+from pathlib import Path
 
 from sparsecover import metrics
 from sparsecover.training.validation import Scores
@@ -30,3 +31,11 @@ def as_csv(history: History) -> str:
     writer.writeheader()
     writer.writerows(history)
     return text.getvalue()
+
+
+def read_history(path: Path) -> list[dict[str, str]]:
+    """The rows of history.csv; a forest has none."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
