@@ -169,7 +169,7 @@ class Grid:
 
 
 def _bounds_in(crs: str | None, grid: Grid) -> tuple[float, float, float, float]:
-    """The box around a grid in another coordinate system; infinite where it cannot be transformed."""
+    """The box around a grid in another coordinate system; an empty one where it cannot be transformed."""
     from pyproj import CRS, Transformer
     from pyproj.exceptions import ProjError
 

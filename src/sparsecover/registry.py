@@ -70,26 +70,35 @@ class Registry:
         factory, made = self._prepared(name, options, arguments)
         return factory(**made)
 
-    def check_name(self, name: str) -> None:
-        """Raise ModelError for an unknown name; imports nothing."""
-        if name not in self._parts:
-            raise ModelError(f"Unknown {self.kind} {name!r}. {nearest(name, self._parts)}")
+    def check(self, name: str, options: Mapping[str, Any] | None, make: Callable[[], object]) -> None:
+        """See whether a configuration names a part and options that it takes.
 
-    def is_ours(self, name: str) -> bool:
-        """Whether a part is the package's own, not a registered one."""
-        return isinstance(self._parts[name].factory, str)
+        Args:
+            options: the part's own; None looks at the name alone and imports nothing.
+            make: makes the part, which finds values that cannot be meant; called for the package's own parts only, as a
+                registered one may do anything then.
 
-    def check(self, name: str, options: Mapping[str, Any]) -> None:
-        """Raise ModelError where a configuration names no part, or options that the part does not take; makes none."""
+        Raises:
+            ModelError: it does not.
+        """
+        if options is None:
+            return self._check_name(name)
         for option in options.keys() & self._follows.keys():
             raise ModelError(f"{option!r} is no option of a {self.kind}: it follows from {self._follows[option]}.")
         self._prepared(name, options, {})
+        if isinstance(self._parts[name].factory, str):
+            make()
+        return None
+
+    def _check_name(self, name: str) -> None:
+        if name not in self._parts:
+            raise ModelError(f"Unknown {self.kind} {name!r}. {nearest(name, self._parts)}")
 
     def _prepared(
         self, name: str, options: Mapping[str, Any], arguments: Mapping[str, Any]
     ) -> tuple[Factory, dict[str, Any]]:
         """The named factory, and all that it is to be called with."""
-        self.check_name(name)
+        self._check_name(name)
         part = self._parts[name]
         factory = part.load()
         what = f"{self.kind} {name!r}"

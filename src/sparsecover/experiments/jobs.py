@@ -98,8 +98,8 @@ def plan_jobs(recipe: Recipe, folder: Path) -> list[Job]:
     if not found:
         raise ConfigError("recipe.only leaves no combination of the grid; widen it.")
     names = [cell_name(cell) for cell in found]
+    every = [cell_name(cell) for cell in cells(recipe.model_copy(update={"only": ()}))]
     for name in recipe.published:
-        every = [cell_name(cell) for cell in cells(recipe.model_copy(update={"only": ()}))]
         if name not in every:
             raise ConfigError(f"published names no cell of the grid: {name!r}. {nearest(name, every)}")
     jobs: list[Job] = []

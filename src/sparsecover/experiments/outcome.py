@@ -11,6 +11,9 @@ from sparsecover import metrics
 from sparsecover.classes import ClassScheme
 from sparsecover.experiments.jobs import Job
 
+RESULT = "result.json"
+"""What a job leaves in its folder when it has ended, well or not."""
+
 
 @dataclass(frozen=True, eq=False)
 class Outcome:

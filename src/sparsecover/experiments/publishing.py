@@ -1,13 +1,12 @@
 """The files of a study, each written whole: tables, plots, sheets, the page."""
 
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
 
+from sparsecover.evaluation.pages import command_line
 from sparsecover.experiments.jobs import Job
 from sparsecover.experiments.outcome import Outcome
 from sparsecover.experiments.plots import file_name, methods_of, study_plots
@@ -40,7 +39,7 @@ def publish(out: Path, recipe: Recipe, jobs: Sequence[Job], outcomes: Mapping[st
     recipe_yaml = yaml.safe_dump(recipe.model_dump(mode="json", exclude_defaults=True), sort_keys=False)
     write_file(out / "recipe.yaml", recipe_yaml)
     created = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    page = Page(recipe, rows, job_rows(jobs, outcomes), plots, sheets, recipe_yaml, _command(), created)
+    page = Page(recipe, rows, job_rows(jobs, outcomes), plots, sheets, recipe_yaml, command_line(), created)
     write_file(out / "report.html", render_page(page))
     return rows
 
@@ -73,8 +72,3 @@ def _sheet(recipe: Recipe, rows: Sequence[CellScores]) -> bytes | None:
         if same and (held := load_samples(same[0].folder)):
             samples[method] = held
     return draw_sheet(samples, first.scheme) if samples else None
-
-
-def _command() -> str:
-    """The command line as it was given, where there was one."""
-    return shlex.join(["sparsecover", *sys.argv[1:]]) if Path(sys.argv[0]).stem == "sparsecover" else ""

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from sparsecover.experiments.jobs import Job
-from sparsecover.experiments.outcome import Outcome
+from sparsecover.experiments.outcome import RESULT, Outcome
 from sparsecover.pipeline.files import write_file
 
-RESULT = "result.json"
 _IMPORTED = ["sparsecover.experiments.work", "sklearn.ensemble", "matplotlib.figure", "matplotlib.backends.backend_agg"]
 """What the process that others are forked from imports once for all."""
 

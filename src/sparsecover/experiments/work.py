@@ -1,7 +1,6 @@
 """What one job does, in a process of its own: train, score scene by scene, keep what the sheets show."""
 
 import contextlib
-import csv
 import json
 import os
 import sys
@@ -21,6 +20,7 @@ from sparsecover.datasets import Dataset, Pair, Split, open_dataset
 from sparsecover.errors import DataError, SparseCoverError
 from sparsecover.evaluation import Accumulator
 from sparsecover.experiments.jobs import Job
+from sparsecover.experiments.outcome import RESULT
 from sparsecover.experiments.sheets import save_samples
 from sparsecover.pipeline.files import write_file
 from sparsecover.pipeline.scoring import gather_scores
@@ -28,9 +28,9 @@ from sparsecover.pipeline.splitting import PLAN, split_dataset, split_dataset_fo
 from sparsecover.pipeline.training import training_sides
 from sparsecover.training import fit
 from sparsecover.training.device import resolve_device
-from sparsecover.training.memory import used_bytes
+from sparsecover.training.history import read_history
+from sparsecover.training.memory import peak_bytes, used_bytes
 
-RESULT = "result.json"
 _STEERED = ("best_iou", "best_loss")
 
 
@@ -79,7 +79,7 @@ def _result(job: Job, folder: Path, device: str) -> dict[str, Any]:
         "spent_pixels": counts["train"] + (counts.get("validation", 0) if _steers(job, folder) else 0),
         "scenes": scenes,
         "seconds": round(earlier + time.monotonic() - start, 1),
-        "peak_memory_mib": round(_peak_bytes() / 2**20),
+        "peak_memory_mib": round(peak_bytes() / 2**20),
         "gpu_memory_mib": round(used_bytes("cuda") / 2**20) if resolve_device(device) == "cuda" else None,
     }
 
@@ -114,21 +114,9 @@ def _scored(checkpoint: Checkpoint, pairs: Sequence[Pair], device: str) -> dict[
 
 def _seconds_before(folder: Path) -> float:
     """Training time of the sessions before this one."""
-    history = folder / "history.csv"
-    if not (history.is_file() and (folder / "state.pt").is_file()):
+    if not (folder / "state.pt").is_file():
         return 0.0
-    with history.open(newline="", encoding="utf-8") as file:
-        return sum(float(row.get("seconds") or 0) for row in csv.DictReader(file))
-
-
-def _peak_bytes() -> int:
-    """The most memory that this process has held."""
-    if sys.platform == "win32":
-        return int(psutil.Process().memory_info().peak_wset)
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return sum(float(row.get("seconds") or 0) for row in read_history(folder / "history.csv"))
 
 
 def _share(slot: int, parallel: int) -> None:

@@ -26,12 +26,12 @@ def apart_on_ground(folds: Sequence[Fold], num_classes: int, buffer_px: int) -> 
         marked optimistic.
     """
     masks = [_held_elsewhere(number, folds) for number in range(len(folds))]
+    if all(mask is None for mask in masks):
+        return list(folds)
     trains = [
         fold.train if mask is None else fold.train.keep(~near(mask, buffer_px))
         for fold, mask in zip(folds, masks, strict=True)
     ]
-    if all(mask is None for mask in masks):
-        return list(folds)
     before = sum(fold.train.counts(num_classes) for fold in folds)
     after = sum(train.counts(num_classes) for train in trains)
     if np.any((after == 0) & (before > 0)):

@@ -57,12 +57,7 @@ def check_loss(name: str, options: Mapping[str, Any] | None = None) -> None:
     Raises:
         ModelError: unknown name or option (the message lists near matches), or a value that cannot be meant.
     """
-    if options is None:
-        return _LOSSES.check_name(name)
-    _LOSSES.check(name, options)
-    if _LOSSES.is_ours(name):
-        create_loss(name, **options)
-    return None
+    _LOSSES.check(name, options, lambda: create_loss(name, **(options or {})))
 
 
 def create_loss(

@@ -76,19 +76,18 @@ def check_model(name: str, options: Mapping[str, Any] | None = None) -> None:
     Raises:
         ModelError: unknown name or option (the message lists near matches), or a value that cannot be meant.
     """
-    if options is None:
-        return _MODELS.check_name(name)
-    own = {option: value for option, value in options.items() if option != "features"}
-    if not isinstance(options.get("features", False), bool):
-        raise ModelError(f"model.features is {options['features']!r}; expected true or false.")
-    _MODELS.check(name, own)
-    if _MODELS.is_ours(name):
-        from sparsecover.models.weightless import without_weights
+    own = None if options is None else {option: options[option] for option in options if option != "features"}
+    features = (options or {}).get("features", False)
+    if not isinstance(features, bool):
+        raise ModelError(f"model.features is {features!r}; expected true or false.")
+    _MODELS.check(name, own, lambda: _make_without_weights(name, options or {}))
 
-        plain = {option: value for option, value in options.items() if option != "encoder_weights"}
-        with without_weights():
-            create_model(name, 3, 2, **plain)
-    return None
+
+def _make_without_weights(name: str, options: Mapping[str, Any]) -> None:
+    from sparsecover.models.weightless import without_weights
+
+    with without_weights():
+        create_model(name, 3, 2, **{option: options[option] for option in options if option != "encoder_weights"})
 
 
 def create_model(

@@ -6,8 +6,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from sparsecover.datasets import make_demo
 from sparsecover.evaluation import Assessment
 from sparsecover.inference import predict
@@ -15,6 +13,7 @@ from sparsecover.pipeline.evaluating import evaluate_map_files
 from sparsecover.pipeline.files import write_file
 from sparsecover.pipeline.mapping import BASELINE, MapResult, fit_baseline, make_map
 from sparsecover.progress import Reporter, Silent
+from sparsecover.training.memory import peak_bytes
 
 # Small windows hold the most labels for the time they take, and this scene's objects are small. Its labels are never
 # wrong, so that they need no smoothing.
@@ -71,7 +70,7 @@ def run_demo(
     forest = _forest_against_truth(job, scene.truth)
     scores = {"map": truth.as_dict(), BASELINE: forest.as_dict()}
     write_file(job.out / "truth_metrics.json", json.dumps(scores, indent=2))
-    return DemoResult(job, truth, forest, time.monotonic() - start, _peak_gib())
+    return DemoResult(job, truth, forest, time.monotonic() - start, peak_bytes() / 2**30)
 
 
 def _forest_against_truth(job: MapResult, truth: Path) -> Assessment:
@@ -80,15 +79,3 @@ def _forest_against_truth(job: MapResult, truth: Path) -> Assessment:
         forest = fit_baseline(job.training, job.inputs.scheme, job.config, Path(folder))
         product = predict(job.inputs.to_map[0], forest, Path(folder) / "forest.tif", confidence=False, device="cpu")
         return evaluate_map_files(product.map, truth)
-
-
-def _peak_gib() -> float:
-    """Largest resident memory of this process so far, in GiB."""
-    memory = psutil.Process().memory_info()
-    if hasattr(memory, "peak_wset"):  # Windows
-        return float(memory.peak_wset) / 2**30
-    import resource
-    import sys
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**30 if sys.platform == "darwin" else 2**20)  # macOS counts bytes, Linux KiB

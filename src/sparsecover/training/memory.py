@@ -1,5 +1,7 @@
 """How much memory a training takes: estimated before it starts, measured after its first step."""
 
+import sys
+
 import psutil
 import torch
 from torch import Tensor, nn
@@ -43,6 +45,16 @@ def used_bytes(device: str) -> int:
     if device == "cuda":
         return torch.cuda.max_memory_allocated()
     return int(psutil.Process().memory_info().rss)
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts KiB
 
 
 def free_bytes(device: str) -> int:

@@ -1,6 +1,7 @@
 """What every regulariser shares: free pixels only, sums that add over processes, one division at the end."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -16,7 +17,7 @@ Teacher = Callable[[Tensor], Tensor]
 """Images [N, C, h, w] to logits float32 [N, K, h, w] of the averaged network, without gradient."""
 
 
-class Regulariser:
+class Regulariser(ABC):
     """A term of the loss on pixels without a label; subclasses write :meth:`sums`, some also :meth:`view`.
 
     Args:
@@ -46,6 +47,7 @@ class Regulariser:
         """
         return batch
 
+    @abstractmethod
     def sums(self, logits: Tensor, view: Batch) -> Tensor:
         """Sum of the term over pixels, what it is divided by, and pixels that taught: [3].
 
@@ -53,7 +55,6 @@ class Regulariser:
             logits: float32 [N, K, h, w] of the view, with gradient.
             view: what :meth:`view` returned.
         """
-        raise NotImplementedError
 
 
 def free_pixels(batch: Batch) -> Tensor:

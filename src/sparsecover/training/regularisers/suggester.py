@@ -1,5 +1,6 @@
 """Regularisers that infer labels once, before training: what they share."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -44,9 +45,9 @@ class Suggester(Regulariser):
     first_round: bool = False
     """Whether :meth:`suggest` asks a network that was trained before, without it."""
 
+    @abstractmethod
     def suggest(self, ground: Ground) -> tuple[list[Suggestions], str]:
         """Labels for pixels without one, an array for each pair, and what was done, for the log."""
-        raise NotImplementedError
 
     def sums(self, logits: Tensor, view: Batch) -> Tensor:
         """Cross-entropy on the suggested labels and their number."""
