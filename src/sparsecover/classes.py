@@ -117,7 +117,9 @@ class ClassScheme:
         """Indices (255 stays 255) to the codes of the map, uint8."""
         lookup = np.full(256, NODATA_CODE, np.uint8)
         lookup[: len(self)] = self.map_codes
-        return lookup[indices]
+        # Byte by byte; NumPy would first widen the indices to eight bytes each.
+        codes = bytearray(np.ascontiguousarray(indices)).translate(lookup.tobytes())
+        return np.frombuffer(codes, np.uint8).reshape(indices.shape)
 
     def as_dicts(self) -> list[dict[str, object]]:
         """A list of ``{index, code, name, color}`` for JSON."""

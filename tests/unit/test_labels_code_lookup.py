@@ -34,3 +34,13 @@ def test_without_any_class_all_is_strange() -> None:
     indices, strange = look_up(np.zeros((2, 3), np.int32), {})
     assert (indices == 255).all()
     assert strange.all()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16"])
+def test_large_arrays_are_read_whole(dtype: str) -> None:
+    codes = np.random.default_rng(0).integers(0, 100, (700, 701)).astype(dtype)
+    table = np.random.default_rng(1).permutation(100).astype(np.uint8)
+    indices, strange = look_up(codes, {code: int(table[code]) for code in range(90)})
+    np.testing.assert_array_equal(indices, np.where(codes < 90, table[codes], 255))
+    np.testing.assert_array_equal(strange, codes >= 90)
+    assert count_codes(codes, ~strange) == {k: int((codes == k).sum()) for k in range(90)}

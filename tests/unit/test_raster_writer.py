@@ -61,6 +61,22 @@ def test_a_class_map_has_all_that_a_gis_wants(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["map.qml", "map.tif", "map.tif.aux.xml"]
 
 
+@pytest.mark.parametrize(("grid", "tile"), [(GRID, 512), (Grid(100, 130, UTM, GRID.transform), 144)])
+def test_without_overviews_all_else_is_the_same(tmp_path: Path, grid: Grid, tile: int) -> None:
+    codes = SCHEME.encode(indices(grid))
+    path = write(tmp_path / "labels.tif", codes, grid, scheme=SCHEME, overviews=False)
+    with rasterio.open(path) as dataset:
+        np.testing.assert_array_equal(dataset.read(1), codes)
+        assert dataset.block_shapes == [(tile, tile)]
+        assert dataset.overviews(1) == []
+        assert dataset.nodata == 255
+        assert (dataset.transform, dataset.crs.to_epsg()) == (grid.transform, 32632)
+        assert dataset.colormap(1)[7][:3] == SCHEME.colors[2]
+    assert ClassScheme.from_config(tmp_path / "labels.qml") == SCHEME
+    assert "<Category>größe</Category>" in (tmp_path / "labels.tif.aux.xml").read_text(encoding="utf-8")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["labels.qml", "labels.tif", "labels.tif.aux.xml"]
+
+
 def test_overviews_of_classes_are_modes_and_of_confidence_means(tmp_path: Path) -> None:
     values = np.tile(np.array([[1, 1], [1, 7]], np.uint8), (650, 550))
     classes = write(tmp_path / "map.tif", values, scheme=SCHEME)

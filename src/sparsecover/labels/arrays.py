@@ -16,6 +16,7 @@ Groups = npt.NDArray[np.unsignedinteger]
 
 Mask = npt.NDArray[np.bool_]
 
+_PIECE = 2**18
 _BYTES_PER_PIXEL = 20  # indices, groups and masks while labels are burnt and split
 
 
@@ -27,8 +28,8 @@ def count_values(values: Indices, num_classes: int) -> npt.NDArray[np.int64]:
     """
     counts = np.zeros(256, np.int64)
     flat = values.reshape(-1)
-    for start in range(0, flat.size, 2**22):  # bincount widens to int64, so by pieces
-        counts += np.bincount(flat[start : start + 2**22], minlength=256)
+    for start in range(0, flat.size, _PIECE):  # bincount widens to int64
+        counts += np.bincount(flat[start : start + _PIECE], minlength=256)
     excess = np.flatnonzero(counts[num_classes:UNLABELLED]) + num_classes
     if excess.size:
         raise LabelError(f"The labels hold the class index {excess[0]}, but there are only {num_classes} classes.")

@@ -1,6 +1,6 @@
 """Codes of label rasters counted and turned to class indices: by table where their type is small, as in most masks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from sparsecover.classes import UNLABELLED
 from sparsecover.labels.arrays import Indices, Mask
 
 Codes = npt.NDArray[np.integer[Any]]
+
+_PIECE = 2**18  # codes at a time: NumPy widens positions in a table to eight bytes, and a core's cache holds these
 
 
 def count_codes(codes: Codes, where: Mask) -> dict[int, int]:
@@ -23,7 +25,9 @@ def count_codes(codes: Codes, where: Mask) -> dict[int, int]:
     every = _all_codes(codes.dtype)
     if every is None:
         return {int(code): int(n) for code, n in pd.Series(chosen).value_counts(sort=False).items()}
-    counts = np.bincount(_as_positions(chosen), minlength=len(every))
+    counts = np.zeros(len(every), np.int64)
+    for _, piece in _pieces(_as_positions(chosen)):
+        counts += np.bincount(piece, minlength=len(every))
     return {int(every[i]): int(counts[i]) for i in np.flatnonzero(counts)}
 
 
@@ -35,8 +39,11 @@ def look_up(codes: Codes, index: Mapping[int, int]) -> tuple[Indices, Mask]:
     if every is None or codes.size < every.size:
         return _search(codes, keys, values)
     indices, strange = _search(every, keys, values)
-    positions = _as_positions(codes)
-    return indices[positions], strange[positions]
+    found, unknown = np.empty(codes.size, np.uint8), np.empty(codes.size, bool)
+    for start, piece in _pieces(_as_positions(codes)):
+        part = slice(start, start + len(piece))
+        found[part], unknown[part] = indices[piece], strange[piece]
+    return found.reshape(codes.shape), unknown.reshape(codes.shape)
 
 
 def _search(codes: Codes, keys: npt.NDArray[np.int64], values: Indices) -> tuple[Indices, Mask]:
@@ -52,6 +59,12 @@ def _all_codes(dtype: np.dtype[Any]) -> Codes | None:
     if dtype.itemsize > 2:
         return None
     return np.arange(2 ** (8 * dtype.itemsize), dtype=f"u{dtype.itemsize}").view(dtype)
+
+
+def _pieces(positions: npt.NDArray[Any]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    flat = positions.reshape(-1)
+    for start in range(0, flat.size, _PIECE):
+        yield start, flat[start : start + _PIECE]
 
 
 def _as_positions(codes: Codes) -> npt.NDArray[np.unsignedinteger[Any]]:

@@ -20,7 +20,7 @@ from sparsecover.labels.code_lookup import Codes, count_codes, look_up
 from sparsecover.labels.code_table import CodeTable, category_names, palette
 from sparsecover.labels.coding import integral, refuse_unknown
 from sparsecover.labels.features import is_vector
-from sparsecover.raster.gdal import GDAL_ERRORS, environment, handle, reason, stamp
+from sparsecover.raster.gdal import CACHE_BYTES, GDAL_ERRORS, environment, handle, reason, stamp, window_cache_bytes
 
 ALWAYS_UNLABELLED = frozenset({-1, 255})
 """Codes that mean unlabelled in every label raster, beside the file's own nodata."""
@@ -83,7 +83,7 @@ class MaskFile:
             LabelError: unreadable pixels, or fractions.
         """
         try:
-            with environment():
+            with environment(self._cache_bytes(window)):
                 values, known = self._read(window)
         except GDAL_ERRORS as error:
             raise _unreadable(self.path, error) from error
@@ -141,6 +141,10 @@ class MaskFile:
             named = Counter({f"#{color:06X}": n for color, n in unknown.items()})
             refuse_unknown(named, scheme, f"The colour mask {self.path}")
         refuse_unknown(unknown, scheme, f"The label raster {self.path}")
+
+    def _cache_bytes(self, window: Window) -> int:
+        """Strips are gone through once, and of one band; narrower windows are read in turn with those of images."""
+        return CACHE_BYTES // 2 if window.width == self.grid.width else window_cache_bytes()
 
     def _read(self, window: Window) -> tuple[npt.NDArray[Any], Mask]:
         source = handle(self.path, self.version)

@@ -197,8 +197,9 @@ def _write_raster(
     path: Path, grid: Grid, values: npt.NDArray[Any], nodata: float | None, names: list[str] | None
 ) -> None:
     with MapWriter(
-        path, grid, dtype=str(values.dtype), count=len(values), nodata=nodata, band_names=names, overwrite=True
-    ) as writer:
+        path, grid, dtype=str(values.dtype), count=len(values), nodata=nodata, band_names=names, overwrite=True,
+        overviews=False,
+    ) as writer:  # fmt: skip
         writer.write(grid.window, values)
 
 

@@ -13,6 +13,7 @@ from sparsecover.classes import ClassScheme
 from sparsecover.errors import LabelError
 from sparsecover.grid import Window
 from sparsecover.labels import (
+    CodeTable,
     LabelFile,
     LabelRaster,
     LabelSet,
@@ -71,7 +72,8 @@ def simulate_to_file(
         LabelError: a mask that cannot be used, or a request that cannot be meant; OutputError: see ``out``.
     """
     file = MaskFile.open(mask)
-    scheme = ClassScheme.from_config(classes) if classes else file.scan(tuple(unlabelled)).scheme()
+    table = file.scan(tuple(unlabelled)) if classes is None else CodeTable()
+    scheme = table.scheme() if classes is None else ClassScheme.from_config(classes)
     if not len(scheme):
         raise LabelError(f"{mask} holds no labelled pixel: all are nodata, -1, 255 or listed as unlabelled.")
     dense = LabelFile(file, scheme, frozenset(unlabelled))
@@ -91,10 +93,11 @@ def simulate_to_file(
         write_label_vectors((part for _, part in parts()), scheme, out, outlines=outlines, overwrite=overwrite)
     else:
         _check_raster_name(out)
-        with MapWriter(out, file.grid, scheme=scheme, overwrite=overwrite) as writer:
+        with MapWriter(out, file.grid, scheme=scheme, overwrite=overwrite, overviews=False) as writer:
             for window, part in parts():
                 writer.write(window, scheme.encode(part.values))
-    return Spent(scheme, dense.counts(len(scheme)), kept)
+    counted = [table.pixels[code] for code in scheme.codes] if classes is None else dense.counts(len(scheme))
+    return Spent(scheme, np.asarray(counted), kept)
 
 
 def describe_labels(labels: str | Path, scene: str | Path | None, **label_options: Any) -> CheckResult:
@@ -123,7 +126,7 @@ def _check_raster_name(out: Path) -> None:
 
 def _write(labels: LabelSet, values: Any, out: Path, overwrite: bool) -> None:
     _check_raster_name(out)
-    with MapWriter(out, labels.raster.grid, scheme=labels.scheme, overwrite=overwrite) as writer:
+    with MapWriter(out, labels.raster.grid, scheme=labels.scheme, overwrite=overwrite, overviews=False) as writer:
         writer.write(labels.raster.grid.window, labels.scheme.encode(values))
 
 
