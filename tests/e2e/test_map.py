@@ -1,5 +1,6 @@
 """`map` through the command line: everything the files promise, and every mistake answered in one message."""
 
+import csv
 import html
 import json
 import os
@@ -17,6 +18,7 @@ import yaml
 from shapely.geometry import box
 
 from sparsecover.checkpoint import load_checkpoint
+from sparsecover.cli import run
 
 from .conftest import QUICK, Command, SmallScene, assert_users_mistake
 
@@ -191,20 +193,37 @@ def test_stacked_files_a_mask_and_a_label_raster(small: SmallScene, cli: Command
 def test_a_stopped_map_goes_on_to_the_same_result(
     mapped: Path, small: SmallScene, cli: Command, tmp_path: Path
 ) -> None:
+    """Killed while it trains, and terminated after that."""
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "sparsecover", "map", small.scene, "--labels", small.labels, "--field", "class"]
-    process = subprocess.Popen(
-        [*map(str, command), *QUICK, "--out", str(out)], env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
+    arguments = ("map", small.scene, "--labels", small.labels, "--field", "class", *QUICK, "--out", out)
+    command = [sys.executable, "-m", "sparsecover", *map(str, arguments)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment)
     while process.poll() is None and not (out / "state.pt").exists():
         time.sleep(0.01)
     process.kill()
     process.wait()
     assert not (out / "report.html").exists()
-    arguments = ("map", small.scene, "--labels", small.labels, "--field", "class", *QUICK, "--out", out)
+    with subprocess.Popen([*command, "--resume"], env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "To compare" in line:
+                process.terminate()
+                break
+        said = process.stderr.read()
+    assert process.returncode == 143, said
+    assert "the same command with --resume goes on" in said
+    with (out / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with (out / "history.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(row | {"seconds": "500"} for row in rows)
     result = cli(*arguments, "--resume")
     assert result.returncode == 0, result.stderr
     assert (out / "map.tif").read_bytes() == (mapped / "map.tif").read_bytes()
+    # Trained in earlier sessions.
+    assert json.loads((out / "metrics.json").read_text())["seconds"]["training and scoring"] >= 500 * len(rows)
 
 
 def test_the_configuration_beside_a_map_is_the_resolved_one(mapped: Path) -> None:
@@ -257,6 +276,31 @@ def bad_files(small: SmallScene, tmp_path_factory: pytest.TempPathFactory) -> di
             frame.to_file(folder / f"{name}.gpkg")
     files = {name: str(folder / f"{name}.gpkg") for name in variants}
     return files | {"scene": str(small.scene), "labels": str(small.labels)}
+
+
+@pytest.mark.parametrize(
+    ("verb", "given"),
+    [
+        ("map", ("--quick", "--set", "train.regularisers=[{name: superpixels}]")),
+        ("train", ("--device", "mps")),
+        ("train", ("--set", "split.folds=2", "--device", "mps")),
+        ("train", ("--find-lr", "--device", "mps")),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "darwin", reason="has the device that is to be absent")
+def test_what_is_refused_late_leaves_no_folder(
+    verb: str, given: tuple[str, ...], mapped: Path, small: SmallScene, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    data = {
+        "map": (str(small.scene), "--labels", str(small.labels), "--field", "class"),
+        "train": ("--config", str(mapped / "config.yaml")),
+    }
+    assert run([verb, *data[verb], *given, "--out", str(tmp_path / "new" / "out")]) == 2
+    assert "Error: " in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "mine").mkdir()
+    assert run([verb, *data[verb], *given, "--out", str(tmp_path / "mine")]) == 2
+    assert (tmp_path / "mine").is_dir()
 
 
 def _grid_of_boxes(count: int) -> list:

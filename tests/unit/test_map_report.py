@@ -72,9 +72,9 @@ def test_without_scored_labels_or_rivals_the_trained_model_makes_the_map() -> No
         assert found.as_dict()["gain"] is None
 
 
-def test_the_command_is_shown_without_passwords_and_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_makes_the_same_again_and_holds_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = "/vsicurl/https://me:secret@example.org/a.tif?token=abc"
-    monkeypatch.setattr("sys.argv", ["/usr/bin/sparsecover", "map", scene, "--field", "what?"])
+    monkeypatch.setattr("sys.argv", ["/usr/bin/sparsecover", "map", scene, "--resume", "--field", "what?"])
     assert pages.command_line() == "sparsecover map /vsicurl/https://example.org/a.tif --field 'what?'"
 
 

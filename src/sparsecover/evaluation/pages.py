@@ -44,10 +44,11 @@ def data_uri(data: bytes, kind: str) -> str:
 
 
 def command_line() -> str:
-    """The command line as it was given, where there was one, without passwords and signatures of addresses."""
+    """The command line that does the same again, where there was one; without passwords and signatures of addresses."""
     if Path(sys.argv[0]).stem != "sparsecover":
         return ""
-    shown = [re.sub(r"(?<=://)[^/@]*@|(?<=\S)\?\S*", "", a) if "://" in a else a for a in sys.argv[1:]]
+    given = [argument for argument in sys.argv[1:] if argument != "--resume"]
+    shown = [re.sub(r"(?<=://)[^/@]*@|(?<=\S)\?\S*", "", a) if "://" in a else a for a in given]
     return shlex.join(["sparsecover", *shown])
 
 

@@ -14,7 +14,7 @@ from sparsecover.checkpoint import load_checkpoint
 from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
 from sparsecover.datasets import open_dataset
-from sparsecover.pipeline.files import prepare_folder, write_file
+from sparsecover.pipeline.files import results_in, write_file
 from sparsecover.pipeline.splitting import split_dataset_folds
 from sparsecover.pipeline.training import training_sides
 from sparsecover.progress import Reporter, Silent
@@ -121,23 +121,23 @@ def cross_validate(
     notes = (*dataset.notes, *dict.fromkeys(note for split in splits for note in split.notes), *_caveats(config))
     for note in notes:
         reporter.note(note)
-    folder = prepare_folder(Path(out), "metrics.json", resume, overwrite)
-    models = tuple(folder / f"fold_{number}" / LAST for number in range(1, len(splits) + 1))
-    for number, (split, model) in enumerate(zip(splits, models, strict=True), start=1):
-        reporter.stage(f"Fold {number} of {len(splits)}")
-        partial, held = training_sides(split, config)
-        fit(
-            partial, config, model.parent, scheme=dataset.scheme, validation=held, device=device, devices=devices,
-            nodes=nodes, resume=resume, reporter=reporter,
-        )  # fmt: skip
-        # What the first fold found to be fast holds for all: folds that are compared must be trained alike.
-        config = config.with_changes({"train.precision": load_checkpoint(models[0]).config["train"]["precision"]})
-    # The last network, not the one that was best on the labels that score it.
-    confusions = np.array([load_checkpoint(model).metrics["confusion"] for model in models], np.int64)
-    result = CrossValidation(models, confusions, dataset.scheme, notes)
-    if not is_helper():
-        write_file(folder / "metrics.json", json.dumps(result.as_dict(), indent=2))
-    return result
+    with results_in(Path(out), "metrics.json", resume=resume, overwrite=overwrite) as folder:
+        models = tuple(folder / f"fold_{number}" / LAST for number in range(1, len(splits) + 1))
+        for number, (split, model) in enumerate(zip(splits, models, strict=True), start=1):
+            reporter.stage(f"Fold {number} of {len(splits)}")
+            partial, held = training_sides(split, config)
+            fit(
+                partial, config, model.parent, scheme=dataset.scheme, validation=held, device=device, devices=devices,
+                nodes=nodes, resume=resume, reporter=reporter,
+            )  # fmt: skip
+            # What the first fold found to be fast holds for all: folds that are compared must be trained alike.
+            config = config.with_changes({"train.precision": load_checkpoint(models[0]).config["train"]["precision"]})
+        # The last network, not the one that was best on the labels that score it.
+        confusions = np.array([load_checkpoint(model).metrics["confusion"] for model in models], np.int64)
+        result = CrossValidation(models, confusions, dataset.scheme, notes)
+        if not is_helper():
+            write_file(folder / "metrics.json", json.dumps(result.as_dict(), indent=2))
+        return result
 
 
 def _caveats(config: Config) -> list[str]:

@@ -1,12 +1,39 @@
 """Result folders and small files: prepared before the work, whole or not there at all."""
 
+import contextlib
 import os
+import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, count
 from pathlib import Path
 
 from sparsecover.errors import OutputError
+
+_WORTH_KEEPING = ("state.pt", "*.safetensors", "diverged.txt")
+
+
+@contextlib.contextmanager
+def results_in(folder: Path, result: str, *, resume: bool = False, overwrite: bool = False) -> Iterator[Path]:
+    """A folder for the results of what runs inside; arguments and errors are those of `prepare_folder`.
+
+    Where that fails or is stopped before anything was trained, a folder that was made here is removed with all that it
+    holds. Where it is stopped later, the message tells how to go on.
+    """
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    prepare_folder(folder, result, resume, overwrite)
+    try:
+        yield folder
+    except BaseException as stop:
+        if any(True for pattern in _WORTH_KEEPING for _ in folder.rglob(pattern)):
+            if not isinstance(stop, Exception) and not getattr(stop, "__notes__", ()):
+                stop.add_note(f"{folder} holds what is done: the same command with --resume goes on from there.")
+        elif new:
+            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                for parent in new[1:]:
+                    parent.rmdir()
+        raise
 
 
 def prepare_folder(folder: Path, result: str, resume: bool, overwrite: bool) -> Path:

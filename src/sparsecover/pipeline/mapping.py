@@ -19,7 +19,7 @@ from sparsecover.evaluation import Accumulator, Assessment
 from sparsecover.evaluation.pages import command_line
 from sparsecover.inference import MapProduct, predict
 from sparsecover.pipeline.contest import FORESTS, Contest, title
-from sparsecover.pipeline.files import prepare_folder, unique_names, write_file
+from sparsecover.pipeline.files import prepare_folder, results_in, unique_names, write_file
 from sparsecover.pipeline.given_data import GivenData, given_data
 from sparsecover.pipeline.holding_out import Split, split_labels
 from sparsecover.pipeline.inputs import Inputs, LabelOptions, Pair, open_inputs
@@ -29,7 +29,7 @@ from sparsecover.pipeline.reporting import map_report, map_views
 from sparsecover.pipeline.scoring import budget, gather_scores, score_checkpoint
 from sparsecover.progress import Reporter, Silent
 from sparsecover.training import check_parts, fit, resolve_device
-from sparsecover.training.history import read_history
+from sparsecover.training.history import read_history, trained_seconds
 
 BASELINE = "random-forest"
 
@@ -138,6 +138,7 @@ def make_map(
     """
     reporter = reporter or Silent()
     clock = _Clock()
+    earlier = sum(map(trained_seconds, Path(out).rglob("history.csv"))) if resume else 0.0
     options = LabelOptions(
         field, tuple(unlabelled), None if classes is None else Path(classes), background, labelled_area, width_m,
         radius_m, conflict,  # type: ignore[arg-type]
@@ -153,41 +154,42 @@ def make_map(
     config = given.in_config(config)
     findings = _checked(inputs)
     split = split_labels(inputs, folds, seed)
-    job = _Job(prepare_folder(Path(out), "report.html", resume, overwrite), inputs, config, device, resume, reporter)
-    if not resume and (job.out / "state.pt").exists() and not (job.out / "report.html").exists():
-        reporter.note(f"{job.out} holds a run that was stopped. It starts anew; --resume would have gone on with it.")
-    for folder in job.folders():
-        prepare_folder(folder, "map.tif", resume, overwrite)
-    for text in (*inputs.notes, *split.notes, *(str(f) for f in findings if f.severity == "warning")):
-        reporter.note(text)
-    clock.lap("reading")
+    with results_in(Path(out), "report.html", resume=resume, overwrite=overwrite) as folder:
+        job = _Job(folder, inputs, config, device, resume, reporter)
+        if not resume and (folder / "state.pt").exists() and not (folder / "report.html").exists():
+            reporter.note(f"{out} holds a run that was stopped. It starts anew; --resume would have gone on with it.")
+        for place in job.folders():
+            prepare_folder(place, "map.tif", resume, overwrite)
+        for text in (*inputs.notes, *split.notes, *(str(f) for f in findings if f.severity == "warning")):
+            reporter.note(text)
+        clock.lap("reading")
 
-    trained = config.model.name
-    models = {trained: job.network(split)}
-    clock.lap("training and scoring")
-    if baseline and trained != BASELINE:
-        models |= {name: job.forest(name, split) for name in FORESTS if name != trained}
-    clock.lap("baselines")
-    contest = Contest(
-        {name: replace(assessment, background=background) for name, (assessment, _) in models.items()},
-        asked_for=quick or model is not None or any(setting.startswith("model.name=") for setting in settings),
-    )
-    if contest.verdict:
-        reporter.note(contest.verdict)
-    held_out, checkpoint = contest.scores[contest.maker], models[contest.maker][1]
-    products = job.predict(checkpoint, overwrite or resume)
-    clock.lap("mapping")
+        trained = config.model.name
+        models = {trained: job.network(split)}
+        clock.lap("training and scoring", earlier)
+        if baseline and trained != BASELINE:
+            models |= {name: job.forest(name, split) for name in FORESTS if name != trained}
+        clock.lap("baselines")
+        contest = Contest(
+            {name: replace(assessment, background=background) for name, (assessment, _) in models.items()},
+            asked_for=quick or model is not None or any(setting.startswith("model.name=") for setting in settings),
+        )
+        if contest.verdict:
+            reporter.note(contest.verdict)
+        held_out, checkpoint = contest.scores[contest.maker], models[contest.maker][1]
+        products = job.predict(checkpoint, overwrite or resume)
+        clock.lap("mapping")
 
-    history = read_history(job.out / "history.csv")
-    steps = int(history[-1]["step"]) if history else None
-    reasons = tuple(explain_recipe(config, inputs.counts, gpu=gpu, steps=steps))
-    result = MapResult(
-        job.out, products, checkpoint, models[trained][1], held_out, contest, tuple(findings),
-        (*inputs.notes, *split.notes),
-        split.optimistic, config, reasons, inputs, inputs.pairs if folds else split.train, clock.seconds,
-    )  # fmt: skip
-    _write(result, split, given)
-    return result
+        history = read_history(folder / "history.csv")
+        steps = int(history[-1]["step"]) if history else None
+        reasons = tuple(explain_recipe(config, inputs.counts, gpu=gpu, steps=steps))
+        result = MapResult(
+            folder, products, checkpoint, models[trained][1], held_out, contest, tuple(findings),
+            (*inputs.notes, *split.notes),
+            split.optimistic, config, reasons, inputs, inputs.pairs if folds else split.train, clock.seconds,
+        )  # fmt: skip
+        _write(result, split, given)
+        return result
 
 
 def _checked(inputs: Inputs) -> list[Finding]:
@@ -302,7 +304,7 @@ class _Clock:
         self.seconds: dict[str, float] = {}
         self._last = time.monotonic()
 
-    def lap(self, stage: str) -> None:
-        """The time since the last lap belongs to this stage."""
+    def lap(self, stage: str, earlier: float = 0.0) -> None:
+        """The time since the last lap belongs to this stage, and what it took before the run was stopped."""
         now = time.monotonic()
-        self.seconds[stage], self._last = now - self._last, now
+        self.seconds[stage], self._last = earlier + now - self._last, now

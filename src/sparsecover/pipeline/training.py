@@ -9,7 +9,7 @@ from sparsecover.checkpoint import Checkpoint
 from sparsecover.config import Config
 from sparsecover.datasets import Pair, Split, open_dataset, simulate_pairs
 from sparsecover.errors import ConfigError
-from sparsecover.pipeline.files import prepare_folder, write_file
+from sparsecover.pipeline.files import results_in, write_file
 from sparsecover.pipeline.inputs import Labels
 from sparsecover.pipeline.splitting import PLAN, split_dataset
 from sparsecover.progress import Reporter, Silent
@@ -53,16 +53,16 @@ def train(
     split = split_dataset(dataset, config)
     for note in (*dataset.notes, *split.notes):
         reporter.note(note)
-    folder = prepare_folder(Path(out), "last.safetensors", resume, overwrite)
-    if not is_helper():
-        split.plan.write(folder / PLAN)
-    reporter.note(f"The split is in {PLAN}, SHA-256 {split.plan.digest[:16]}.")
-    reporter.stage("Training")
-    partial, held = training_sides(split, config)
-    return fit(
-        partial, config, folder, scheme=dataset.scheme, validation=held, apart=_plain(split.test), device=device,
-        devices=devices, nodes=nodes, resume=resume, reporter=reporter,
-    )  # fmt: skip
+    with results_in(Path(out), "last.safetensors", resume=resume, overwrite=overwrite) as folder:
+        if not is_helper():
+            split.plan.write(folder / PLAN)
+        reporter.note(f"The split is in {PLAN}, SHA-256 {split.plan.digest[:16]}.")
+        reporter.stage("Training")
+        partial, held = training_sides(split, config)
+        return fit(
+            partial, config, folder, scheme=dataset.scheme, validation=held, apart=_plain(split.test), device=device,
+            devices=devices, nodes=nodes, resume=resume, reporter=reporter,
+        )  # fmt: skip
 
 
 def training_sides(split: Split, config: Config) -> tuple[LabelledScenes, LabelledScenes]:
@@ -85,13 +85,13 @@ def find_rate(config: Config, out: str | Path, *, device: str = "auto", reporter
     reporter.stage("Reading scenes and labels")
     dataset = open_dataset(config.data, config.classes)
     split = split_dataset(dataset, config)
-    folder = prepare_folder(Path(out), "learning_rate.png", resume=False, overwrite=True)
-    reporter.stage("Trying learning rates")
-    partial, _ = training_sides(split, config)
-    test = find_learning_rate(partial, config, scheme=dataset.scheme, device=device, reporter=reporter)
-    write_file(folder / "learning_rate.png", test.plot())
-    write_file(folder / "learning_rate.csv", _as_csv(test))
-    return test
+    with results_in(Path(out), "learning_rate.png", overwrite=True) as folder:
+        reporter.stage("Trying learning rates")
+        partial, _ = training_sides(split, config)
+        test = find_learning_rate(partial, config, scheme=dataset.scheme, device=device, reporter=reporter)
+        write_file(folder / "learning_rate.png", test.plot())
+        write_file(folder / "learning_rate.csv", _as_csv(test))
+        return test
 
 
 def _as_csv(test: RateTest) -> str:

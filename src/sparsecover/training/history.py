@@ -39,3 +39,8 @@ def read_history(path: Path) -> list[dict[str, str]]:
         return []
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def trained_seconds(path: Path) -> float:
+    """Time that the epochs of history.csv took, in all sessions of the run."""
+    return sum(float(row.get("seconds") or 0) for row in read_history(path))
