@@ -33,7 +33,7 @@ _KNOWN_COLORS: tuple[tuple[str, Color], ...] = (
     (r"soil|bare|land|sand|ground", (190, 160, 125)),
     (r"wetland|marsh|swamp", (92, 160, 150)),
     (r"snow|ice|cloud", (240, 244, 248)),
-    (r"background|other", (200, 200, 200)),
+    (r"background|other", (205, 170, 215)),  # no grey, which stands for no data and for ground without a label
 )
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from skimage.color import rgb2lab
 
 from sparsecover.classes import UNLABELLED, ClassScheme, default_colors, read_class_table
 from sparsecover.errors import ClassError
@@ -139,3 +140,13 @@ def test_codes_without_names_take_the_names_of_the_others(unnamed_first: bool) -
     assert dict(zip(united.codes, united.names, strict=True)) == {1: "water", 2: "land", 3: "3"}
     assert united.colors[:2] == named.colors
     assert [united.find(land) for scheme in schemes for land in scheme.classes] == [0, 1, 2, 0, 1]
+
+
+def test_the_rest_is_told_apart_from_no_data_and_from_what_is_without_a_label() -> None:
+    """CIELAB distances; about 2 is a difference that can just be seen."""
+    known = ["water", "forest", "grass", "field", "road", "building", "bare soil", "wetland", "snow"]
+    greys = [(level, level, level + 4) for level in range(0, 255, 8)]
+    for name in ("other", "Background"):
+        rest, *others = default_colors([name, *known])
+        lab = rgb2lab(np.array([rest, *others, *greys]) / 255.0)
+        assert np.linalg.norm(lab[1:] - lab[0], axis=1).min() > 20
