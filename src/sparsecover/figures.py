@@ -18,6 +18,7 @@ Color = tuple[int, int, int]
 Picture = npt.NDArray[np.uint8]
 """uint8 [h, w, 3], red, green, blue."""
 Mask = npt.NDArray[np.bool_]
+SHEET_DPI = 130
 
 _HATCH = ((168, 172, 178), (186, 190, 196))  # no data: striped, so that no plain grey of a class looks like it
 _EDGES = ((20, 22, 26), (255, 255, 255))  # of labels for training and of held-out ones
@@ -164,10 +165,10 @@ def sheet(
     """Pictures in rows and columns as a PNG.
 
     Args:
-        rows: name at the left and pictures from left to right, of any size.
+        rows: name at the left, of one or more lines, and pictures from left to right, of any size.
         titles: of the columns.
         legend: names and their colours, below.
-        side_in: height and width of a picture in inches, at 130 dots an inch.
+        side_in: height and width of a picture in inches of ``SHEET_DPI`` dots.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -176,10 +177,11 @@ def sheet(
     axes = figure.subplots(len(rows), len(titles), squeeze=False)
     for line, (name, pictures) in zip(axes, rows, strict=True):
         for axis, picture in zip(line, pictures, strict=True):
-            axis.imshow(picture, interpolation="nearest" if max(picture.shape) < 130 * side_in else "antialiased")
+            enlarged = max(picture.shape) <= SHEET_DPI * side_in
+            axis.imshow(picture, interpolation="nearest" if enlarged else "antialiased")
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
-        line[0].set_ylabel(_short(name), fontsize=7, parse_math=False)
+        line[0].set_ylabel("\n".join(map(_short, name.splitlines())), fontsize=7, parse_math=False)
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=9)
     swatches = [
@@ -188,7 +190,7 @@ def sheet(
     ]
     columns = int(len(titles) * side_in / (0.45 + 0.06 * max(map(len, map(_short, legend)), default=0)))
     figure.legend(handles=swatches, loc="outside lower center", ncols=max(1, columns), fontsize=7, frameon=False)
-    return saved(figure, "paper", dpi=130)
+    return saved(figure, "paper", dpi=SHEET_DPI)
 
 
 # --- charts -----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from sparsecover.config import DataConfig
 from sparsecover.datasets.layouts import LAYOUTS, Listing
 from sparsecover.datasets.layouts.base import Entry
 from sparsecover.datasets.layouts.masks import with_masks
-from sparsecover.datasets.layouts.pairing import summary
+from sparsecover.datasets.layouts.pairing import counted, listed, summary
 from sparsecover.datasets.pair import Dataset, Labels, Pair
 from sparsecover.errors import ClassError, DataError, LabelsElsewhere, SparseCoverError, nearest
 from sparsecover.grid import Window, tiles
@@ -115,10 +115,9 @@ def _each(items: Sequence[Item], action: Callable[[Item], Result], skip: bool, l
 
 
 def _refuse(problems: Sequence[str], noun: str, what: str, skip: bool, setting: str, left_out: list[str]) -> None:
-    counted = f"{len(problems)} {noun if len(problems) == 1 else f'{noun}s'} {what}"
     if not skip:
-        raise DataError(f"{counted} (--set {setting} leaves out such files):\n{summary(problems)}")
-    left_out.append(f"Left out, {counted}:\n{summary(problems)}")
+        raise DataError(listed(problems, what, f"--set {setting}", noun))
+    left_out.append(f"Left out, {counted(problems, noun)} {what}:\n{summary(problems)}")
 
 
 def _open(entry: Entry, config: DataConfig, listing: Listing) -> _Opened:

@@ -97,7 +97,7 @@ def place_features(frame: gpd.GeoDataFrame, grid: Grid, path: str | Path) -> Pla
     inside = _inside(parts, grid.height, grid.width)
     if not inside.any():
         raise LabelsElsewhere(
-            f"No feature of {path} lies on the scene. In the scene's coordinate system the labels span "
+            f"No feature of {path} lies on the scene. In the scene's coordinate system they span "
             f"{_format(frame.total_bounds)} and the scene {_format(grid.bounds)} (left, bottom, right, top). "
             "Check that they belong together and that both coordinate systems are right."
         )

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from sparsecover.classes import ClassScheme
 from sparsecover.datasets import Dataset, Pair
+from sparsecover.datasets.layouts.pairing import summary
 from sparsecover.errors import DataError, LabelsElsewhere, OutputError, SceneError
 from sparsecover.grid import Grid
 from sparsecover.patches.extract_plan import SIDES, ExtractOptions, PlannedPatch, assign_sides, plan_pair
@@ -78,7 +79,7 @@ def extract_patches(
         except (SceneError, LabelsElsewhere) as error:
             result.failures.append(f"{pair.name}: {error}")
     if not planned:
-        raise DataError(f"No patch is left: {_reasons(result)}. Check the patch size and the limits.")
+        raise DataError(_why_none(result, options.size_px))
     sides = assign_sides(planned, options, result.skipped, result.notes)
     result.notes += _untrained(planned, sides, dataset.scheme)
     done = _begin(result.folder, dataset, options, planned, sides, overwrite)
@@ -244,6 +245,10 @@ def _file_name(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
 
 
-def _reasons(result: Extraction) -> str:
+def _why_none(result: Extraction, size_px: int) -> str:
+    """What to say where no patch is left."""
+    if result.failures:
+        return "No patch is left:\n" + summary(result.failures)
     counted = [f"{number} {reason}" for reason, number in result.skipped.items()]
-    return "; ".join([*counted, *result.failures]) or "the scenes are smaller than a patch"
+    why = "; ".join(counted) or f"the scenes are smaller than {size_px} x {size_px} pixels"
+    return f"No patch is left: {why}. Change --size or the limits --max-nodata and --min-labelled."

@@ -8,14 +8,13 @@ import numpy as np
 
 from sparsecover.classes import UNLABELLED, ClassScheme, read_class_table
 from sparsecover.errors import DataError, OutputError
-from sparsecover.figures import class_picture, encode, scene_picture
+from sparsecover.figures import SHEET_DPI, Picture, class_picture, scene_picture, sheet
 from sparsecover.labels import read_labels
 from sparsecover.patches.extract import CLASSES, MANIFEST
 from sparsecover.patches.extract_plan import SIDES
 from sparsecover.raster import open_scene
 
-_GAP_PX = 6
-_SMALLEST_PX = 192  # patches of fewer pixels are enlarged by a whole factor
+_SIDE_IN = (1.9, 4.0)  # of a picture: a pixel of a patch is one of the sheet, where it is not too small or too large
 
 
 def describe_patches(out: Path) -> dict[str, Any]:
@@ -39,7 +38,7 @@ def describe_patches(out: Path) -> dict[str, Any]:
 
 
 def patch_sheet(out: Path, path: Path, number: int = 8, seed: int = 0) -> None:
-    """Write a PNG with a row for each of some patches: image, labels, and labels over the image; small ones enlarged.
+    """Write a PNG with a row for each of some patches: image, labels, and labels over the image; and a legend.
 
     Raises:
         DataError: no manifest; OutputError: the file cannot be written.
@@ -48,37 +47,28 @@ def patch_sheet(out: Path, path: Path, number: int = 8, seed: int = 0) -> None:
     folder = _folder(out)
     scheme = ClassScheme.from_dicts(read_class_table(folder / CLASSES))
     chosen = np.random.default_rng(seed).permutation(len(rows))[:number]
-    strips = []
-    for row in (rows[i] for i in sorted(chosen)):
-        scene = open_scene(folder / row["split"] / "images" / f"{row['name']}.tif")
-        values, valid = scene.read()
-        picture = scene_picture(values, valid, [band.name for band in scene.bands])
-        if any(int(n) for column, n in row.items() if column.startswith("pixels_")):
-            labels = read_labels(folder / row["split"] / "labels" / f"{row['name']}.tif", scheme=scheme).raster.values
-        else:
-            labels = np.full(valid.shape, UNLABELLED, np.uint8)
-        colors = class_picture(labels, scheme.colors)
-        overlay = np.where((labels != UNLABELLED)[..., None], picture // 2 + colors // 2, picture)
-        factor = max(1, _SMALLEST_PX // max(labels.shape))
-        enlarged = [part.repeat(factor, axis=0).repeat(factor, axis=1) for part in (picture, colors, overlay)]
-        strips.append(_joined(enlarged, axis=1))
-    sheet = _joined(strips, axis=0)
+    pictures = [_row(folder, row, scheme) for row in (rows[i] for i in sorted(chosen))]
+    legend = dict(zip(scheme.names, scheme.colors, strict=True))
+    side_in = float(np.clip(int(rows[0]["size_px"]) / SHEET_DPI, *_SIDE_IN))
     try:
-        path.write_bytes(encode(sheet, "png"))
+        path.write_bytes(sheet(pictures, ("image", "labels", "labels over the image"), legend, side_in))
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
 
 
-def _joined(pictures: list[np.ndarray[Any, np.dtype[np.uint8]]], axis: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Pictures side by side (1) or one below the other (0) with white gaps; smaller ones are filled up with white."""
-    across = max(picture.shape[1 - axis] for picture in pictures)
-    parts = []
-    for picture in pictures:
-        missing = [(0, 0), (0, 0), (0, 0)]
-        missing[1 - axis] = (0, across - picture.shape[1 - axis])
-        missing[axis] = (0, _GAP_PX)
-        parts.append(np.pad(picture, missing, constant_values=255))
-    return np.concatenate(parts, axis=axis)
+def _row(folder: Path, row: dict[str, str], scheme: ClassScheme) -> tuple[str, list[Picture]]:
+    """Side, scene and place of a patch, and how it looks."""
+    scene = open_scene(folder / row["split"] / "images" / f"{row['name']}.tif")
+    values, valid = scene.read()
+    picture = scene_picture(values, valid, [band.name for band in scene.bands])
+    if any(int(n) for column, n in row.items() if column.startswith("pixels_")):
+        labels = read_labels(folder / row["split"] / "labels" / f"{row['name']}.tif", scheme=scheme).raster.values
+    else:
+        labels = np.full(valid.shape, UNLABELLED, np.uint8)
+    colors = class_picture(labels, scheme.colors)
+    overlay = np.where((labels != UNLABELLED)[..., None], picture // 2 + colors // 2, picture)
+    source = row["name"].removesuffix(f"_{row['row']}_{row['col']}")
+    return f"{row['split']}\n{source}\nrow {row['row']}, column {row['col']}", [picture, colors, overlay]
 
 
 def _folder(out: Path) -> Path:

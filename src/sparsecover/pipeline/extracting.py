@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sparsecover.config import DataConfig
 from sparsecover.datasets import Dataset, Entry, Listing, open_listing
-from sparsecover.datasets.layouts.pairing import summary
+from sparsecover.datasets.layouts.pairing import listed
 from sparsecover.errors import DataError
 from sparsecover.patches import Extraction, ExtractOptions, extract_patches, match_sources
 from sparsecover.progress import Reporter, Silent
@@ -76,10 +76,7 @@ def extract_folder(
     """
     found = match_sources(folder, *patterns, recursive=recursive)
     if found.problems and not skip_unpaired:
-        raise DataError(
-            f"Files without a partner: {len(found.problems)} (--skip-unpaired leaves them out):\n"
-            f"{summary(found.problems)}"
-        )
+        raise DataError(listed(found.problems, "without a partner", "--skip-unpaired"))
     listing = Listing([Entry(s.name, (s.image,), s.labels, mask=s.mask) for s in found.sources], found.problems)
     grids = {s.name: s.grid for s in found.sources if s.grid is not None}
     tolerant = DataConfig(root=folder, skip_unpaired=skip_unpaired, on_read_error="skip")

@@ -58,6 +58,21 @@ def summary(lines: Sequence[str]) -> str:
     return "\n".join(lines[:_LISTED]) + more
 
 
+def listed(problems: Sequence[str], what: str, option: str, noun: str = "file") -> str:
+    """A message on all that cannot be used, and the option that leaves it out.
+
+    >>> print(listed(["a.tif has no labels"], "without a partner", "--skip-unpaired"))
+    1 file without a partner (--skip-unpaired leaves out such files):
+    a.tif has no labels
+    """
+    return f"{counted(problems, noun)} {what} ({option} leaves out such files):\n{summary(problems)}"
+
+
+def counted(things: Sequence[str], noun: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{len(things)} {noun}" if len(things) == 1 else f"{len(things)} {noun}s"
+
+
 def _stem(path: Path) -> str:
     return path.stem
 
