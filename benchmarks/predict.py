@@ -31,6 +31,7 @@ from sparsecover.checkpoint import Checkpoint, ModelSpec, save_checkpoint
 from sparsecover.classes import ClassScheme
 from sparsecover.inference import predict
 from sparsecover.inference.job import Job
+from sparsecover.inference.lanes import Lanes, lane_count
 from sparsecover.inference.runtimes import Runtime, make_runtime, quicker_runtime
 from sparsecover.inference.settings import Settings
 from sparsecover.models.torchvision_pairing import import_beside_torchvision
@@ -78,22 +79,23 @@ def seconds(work: Callable[[], Any]) -> float:
 def forward_seconds(checkpoint: Checkpoint, runtime: str, job: Job) -> float:
     """Time of the chosen runtime alone on as many windows as a prediction computes, from a sample of them."""
     device, size = torch.device(job.settings.device), job.settings.batch_size or 1
-    forward = make_runtime(runtime, checkpoint.model(), device, 3, WINDOW_PX, False)
+    lanes = Lanes(lane_count(device, False, job.layout.count // size))
+    forward = make_runtime(runtime, checkpoint.model(), device, 3, WINDOW_PX, False, lanes.count)
     batch = torch.randn(size, 3, WINDOW_PX, WINDOW_PX, device=device)
-    forward(batch)
     passes = -(-FORWARD_WINDOWS // size)
 
-    def run() -> None:
-        for _ in range(passes):
-            result = forward(batch)
-        result[0, 0, 0, 0].item()  # a GPU computes while we go on
+    def run(passes: int) -> None:
+        for result in lanes.map(forward, [batch] * passes):
+            probability = result[0, 0, 0, 0]
+        probability.item()  # a GPU computes while we go on
 
-    return seconds(run) / (passes * size) * job.layout.count
+    run(lanes.count)
+    return seconds(lambda: run(passes)) / (passes * size) * job.layout.count
 
 
 @contextmanager
 def timed_network() -> Iterator[list[float]]:
-    """Seconds that each call of the network takes inside a prediction."""
+    """Seconds that each call of the network takes inside a prediction; calls of several lanes overlap."""
     spent: list[float] = []
 
     def make(*choices: Any) -> Runtime:
@@ -131,7 +133,7 @@ def compare(
     print(f"{side} x {side} px, {layout.count} windows of {layout.size} px, {place}")
     quicker = quicker_runtime(checkpoint.model(), device, 3, layout.size, layout.count)
     print(f"auto takes: {quicker}")
-    ours = 0.0
+    ours, lanes = 0.0, lane_count(device, False, layout.count)
     for runtime in runtimes or [quicker]:
         bare = forward_seconds(checkpoint, runtime, job)
         with timed_network() as inside:
@@ -140,7 +142,7 @@ def compare(
         bare = (bare + forward_seconds(checkpoint, runtime, job)) / 2  # before and after: machines drift
         report(f"forward alone, {runtime}", bare, pixels)
         report(f"sparsecover, {runtime}", ours, pixels, note=f"{bare / ours:.2f} of the forward rate")
-        print(f"{'':34s} {sum(inside) / ours:.2f} of its time in the network")
+        print(f"{'':34s} {sum(inside) / lanes / ours:.2f} of its time in the network")
     for name, run, as_it_is in (peer for peer in PEERS if peer[0] in peers):
         change = nullcontext() if as_it_is else mock.patch("sparsecover.models.network.channels_last", lambda x: x)
         try:

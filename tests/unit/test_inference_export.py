@@ -125,6 +125,35 @@ def test_runtimes_agree(tmp_path):
     torch.testing.assert_close(OnnxRuntime(network, 2, 64)(batch), expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["unet", "unetplusplus"])
+def test_skips_are_added_instead_of_joined(name):
+    import onnx
+
+    from sparsecover.inference import exporting
+
+    network = checkpoint(name, base_channels=4, depth=3).model()
+    model = onnx.load_from_string(exporting.to_onnx(network, 2, 32))
+    assert "Concat" not in {node.op_type for node in model.graph.node}
+    assert len(model.graph.initializer) == len({name for node in model.graph.node for name in node.input} & {
+        weight.name for weight in model.graph.initializer
+    })  # fmt: skip
+
+
+def test_what_several_layers_read_stays_joined():
+    class Both(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = torch.nn.Conv2d(4, 3, 3, padding=1), torch.nn.Conv2d(4, 3, 1)
+
+        def forward(self, x):
+            joined = torch.cat([x, x.square()], 1)
+            return self.first(joined) + self.second(joined)
+
+    network, batch = Both().eval(), torch.randn(1, 2, 32, 32)
+    expected = torch.softmax(network(batch), 1).detach()
+    torch.testing.assert_close(OnnxRuntime(network, 2, 32)(batch), expected, rtol=0, atol=1e-5)
+
+
 def test_predictions_agree_over_runtimes_with_tta(tmp_path):
     image, model = scene(), checkpoint()
     strips = {name: list(predict_strips(image, model, runtime=name, tta=True)) for name in ("torch", "onnx")}
@@ -145,7 +174,7 @@ def test_long_jobs_take_the_quicker_runtime(monkeypatch, with_torch, with_onnx, 
     import sparsecover.inference.runtimes as runtimes
 
     seconds = {TorchRuntime: with_torch, OnnxRuntime: with_onnx}
-    monkeypatch.setattr(runtimes, "_seconds", lambda runtime, _: seconds[type(runtime)])
+    monkeypatch.setattr(runtimes, "_seconds", lambda runtime, *_: seconds[type(runtime)])
     assert quicker_runtime(checkpoint().model(), CPU, 2, 32, windows=100_000) == quicker
 
 

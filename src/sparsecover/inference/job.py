@@ -16,6 +16,7 @@ import torch
 from sparsecover.checkpoint import Checkpoint
 from sparsecover.grid import Window, tiles
 from sparsecover.inference.area import Area
+from sparsecover.inference.lanes import Lanes, lane_count
 from sparsecover.inference.layout import Layout
 from sparsecover.inference.matching import at_training_resolution, check_scale, match_bands
 from sparsecover.inference.networks import Member, Networks, load_networks
@@ -145,11 +146,11 @@ class Engine:
         self.job = job
         self.device = torch.device(job.settings.device)
         settings = job.settings
+        batches = math.ceil(job.layout.count / (settings.batch_size or 1))
+        self._lanes = Lanes(lane_count(self.device, settings.compiled, batches))
         shape = (len(job.scene.bands), job.layout.size)
-        members = [
-            (member.runtime(settings.runtime, self.device, *shape, settings.compiled), member.normalizer)
-            for member in job.networks
-        ]
+        made = (settings.runtime, self.device, *shape, settings.compiled, self._lanes.count)
+        members = [(member.runtime(*made), member.normalizer) for member in job.networks]
         self.predictor = Predictor(members, job.num_classes, self.device, job.settings.tta)
         # One for all regions: another would open the files anew, and have its own share of the memory they take.
         self._reading = ThreadPoolExecutor(1, "reading", read_in_order)
@@ -168,6 +169,7 @@ class Engine:
             wanted=None if self._area is None else dataclasses.replace(self._area, grid=job.working.grid).touches,
             read=self._read,
             thread=self._reading,
+            lanes=self._lanes,
         )
         strips = blend(region) if job.working is job.scene else on_own_grid(job.scene, job.working, region, blend)
         for strip in strips:

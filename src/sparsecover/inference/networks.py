@@ -49,11 +49,11 @@ class Member:
             digest.update(state[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
-    def runtime(self, name: str, device: torch.device, bands: int, size_px: int, compiled: bool) -> Runtime:
+    def runtime(self, name: str, device: torch.device, bands: int, size_px: int, compiled: bool, lanes: int) -> Runtime:
         """As ``make_runtime``, made once."""
-        key = (name, device, bands, size_px, compiled)
+        key = (name, device, bands, size_px, compiled, lanes)
         if key not in self._runtimes:
-            self._runtimes[key] = make_runtime(name, self.module, device, bands, size_px, compiled)
+            self._runtimes[key] = make_runtime(name, self.module, device, bands, size_px, compiled, lanes)
         return self._runtimes[key]
 
     @cached_property

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsecover.errors import ConfigError, ModelError
+from sparsecover.inference.lanes import Lanes, lane_count
 
 Runtime = Callable[[Tensor], Tensor]
 """Normalised windows [N, C, h, w] float32 to probabilities [N, K, h, w] float32, on the same device."""
@@ -63,15 +64,23 @@ class TorchRuntime:
 class OnnxRuntime:
     """The same network in ONNX Runtime on the CPU, for windows of one size.
 
+    Args:
+        network: normalised [N, C, h, w] to logits [N, K, h, w].
+        bands: C.
+        size_px: h and w.
+        lanes: threads that will call it at once.
+
     Raises:
         MissingPartError: onnx or onnxruntime is not installed.
         ModelError: the network cannot be expressed in ONNX.
     """
 
-    def __init__(self, network: nn.Module, bands: int, size_px: int) -> None:
+    def __init__(self, network: nn.Module, bands: int, size_px: int, lanes: int = 1) -> None:
         from sparsecover.inference.exporting import start_session, to_onnx
 
-        self._session = start_session(to_onnx(network, bands, size_px), torch.get_num_threads())
+        # Each caller takes part in the work, beside the threads of a session, which all callers share.
+        threads = max(1, torch.get_num_threads() - lanes + 1)
+        self._session = start_session(to_onnx(network, bands, size_px), threads)
 
     def __call__(self, batch: Tensor) -> Tensor:
         """Probabilities of a normalised batch."""
@@ -80,9 +89,9 @@ class OnnxRuntime:
 
 
 def make_runtime(
-    name: str, network: nn.Module, device: torch.device, bands: int, size_px: int, compiled: bool
+    name: str, network: nn.Module, device: torch.device, bands: int, size_px: int, compiled: bool, lanes: int = 1
 ) -> Runtime:
-    """The runtime ``torch`` or ``onnx`` for a network of so many bands and windows of so many pixels.
+    """The runtime ``torch`` or ``onnx`` for a network of so many bands, windows of so many pixels and so many lanes.
 
     Raises:
         ConfigError: ONNX Runtime asked for on another device than the CPU.
@@ -93,30 +102,31 @@ def make_runtime(
         raise ConfigError(
             f"ONNX Runtime computes on the CPU here, not on {device}. Take --runtime torch or --device cpu."
         )
-    return OnnxRuntime(network, bands, size_px)
+    return OnnxRuntime(network, bands, size_px, lanes)
 
 
 def quicker_runtime(network: nn.Module, device: torch.device, bands: int, size_px: int, windows: int) -> str:
-    """``torch`` or ``onnx``, whichever computes a window sooner here; ``torch`` where the job is short."""
+    """``torch`` or ``onnx``, whichever computes windows sooner here; ``torch`` where the job is short."""
     possible = device.type == "cpu" and all(importlib.util.find_spec(part) for part in ("onnx", "onnxruntime"))
     if not possible or windows * size_px**2 < _WORTH_TIMING_PX:
         return "torch"
     window = torch.zeros(1, bands, size_px, size_px)
-    with_torch = _seconds(TorchRuntime(network, device), window)
-    if with_torch * windows < _WORTH_PROBING_S:
+    lanes = Lanes(lane_count(device, False, windows))
+    with_torch = _seconds(TorchRuntime(network, device), window, lanes)
+    if with_torch / lanes.count * windows < _WORTH_PROBING_S:
         return "torch"
     try:
-        with_onnx = _seconds(OnnxRuntime(network, bands, size_px), window)
+        with_onnx = _seconds(OnnxRuntime(network, bands, size_px, lanes.count), window, lanes)
     except ModelError:
         return "torch"
     return "onnx" if with_onnx < with_torch else "torch"
 
 
-def _seconds(runtime: Runtime, window: Tensor) -> float:
-    """The shortest of some passes after a first one, in which kernels are chosen."""
+def _seconds(runtime: Runtime, window: Tensor, lanes: Lanes) -> float:
+    """The shortest of some passes of a window in each lane, after a first one, in which kernels are chosen."""
     best = float("inf")
     for attempt in range(_PASSES + 1):
         start = time.perf_counter()
-        runtime(window)
+        list(lanes.map(runtime, [window] * lanes.count))
         best = min(best, time.perf_counter() - start) if attempt else best
     return best

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter
 from typing import NamedTuple, Self
 
@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 
 from sparsecover.grid import Window
+from sparsecover.inference.lanes import Lanes
 from sparsecover.inference.layout import Layout
 from sparsecover.inference.planes import Planes, from_network, like, to_host, zeros
 from sparsecover.inference.predictor import Predictor
@@ -71,6 +72,7 @@ def blend_region(
     wanted: Callable[[Window], bool] | None = None,
     read: Reader = read_mirrored,
     thread: ThreadPoolExecutor | None = None,
+    lanes: Lanes | None = None,
 ) -> Iterator[Blended]:
     """Predict a region of a scene and yield it in blocks, by rows of blocks from top to bottom.
 
@@ -83,11 +85,15 @@ def blend_region(
         wanted: whether anything of a window is asked for; other windows are neither read nor computed.
         read: how a window is read.
         thread: which thread reads; default: one of its own.
+        lanes: what computes the batches; default: the calling thread.
     """
+    lanes = lanes or Lanes(1)
     prepare = partial(_prepare, scene, predictor, layout, region, wanted, read)
     window_bytes = 8 * layout.window_px * max(1, len(scene.bands))
-    depth = max(1, min(4 * batch_size, _AHEAD_BYTES // window_bytes))
-    pieces = _in_batches(alongside(prepare, layout.touching(region), depth, thread), predictor, batch_size)
+    depth = max(1, min(4 * batch_size * lanes.count, _AHEAD_BYTES // window_bytes))
+    batches = _in_batches(alongside(prepare, layout.touching(region), depth, thread), batch_size)
+    compute = partial(_compute, predictor=predictor, batch_size=batch_size)
+    pieces = chain.from_iterable(lanes.map(compute, batches))
     starts, last = layout.rows.starts, layout.rows.touching(region.row, region.row_stop)[-1]
     # Held in one place: a row of windows has taken the columns that it opens before it leaves those that it closes.
     place = _Sums.zeros(Window(region.row, region.col, layout.rows.most_shared, region.width), predictor)
@@ -118,29 +124,28 @@ def _prepare(
     return _Piece(*at, valid, predictor.prepare(values, valid))
 
 
-def _in_batches(pieces: Iterator[_Piece], predictor: Predictor, batch_size: int) -> Iterator[_Piece]:
-    """Replace inputs by probabilities, in order."""
+def _in_batches(pieces: Iterator[_Piece], batch_size: int) -> Iterator[list[_Piece]]:
+    """Pieces in order, so many together that their inputs fill a batch."""
     waiting: list[_Piece] = []
     filled = 0
     for piece in pieces:
         waiting.append(piece)
         filled += piece.data is not None
         if filled in (0, batch_size):
-            yield from _compute(waiting, predictor, batch_size)
+            yield waiting
             waiting, filled = [], 0
-    yield from _compute(waiting, predictor, batch_size)
+    yield waiting
 
 
-def _compute(pieces: list[_Piece], predictor: Predictor, batch_size: int) -> Iterator[_Piece]:
+def _compute(pieces: list[_Piece], predictor: Predictor, batch_size: int) -> list[_Piece]:
+    """Replace inputs by probabilities."""
     inputs = [piece.data for piece in pieces if piece.data is not None]
     if not inputs:
-        yield from pieces
-        return
+        return pieces
     # A batch of another shape may be computed by other kernels, whose last digits differ.
     inputs += inputs[:1] * (batch_size - len(inputs))
     results = iter(from_network(predictor(torch.from_numpy(np.stack(inputs)))))
-    for piece in pieces:
-        yield piece if piece.data is None else piece._replace(data=next(results))
+    return [piece if piece.data is None else piece._replace(data=next(results)) for piece in pieces]
 
 
 @dataclass(frozen=True)

@@ -11,21 +11,21 @@ Result = TypeVar("Result")
 
 
 def alongside(
-    work: Callable[[Item], Result], items: Iterable[Item], depth: int, thread: ThreadPoolExecutor | None = None
+    work: Callable[[Item], Result], items: Iterable[Item], depth: int, threads: ThreadPoolExecutor | None = None
 ) -> Iterator[Result]:
-    """``map(work, items)`` in order, by one thread that may be ``depth`` results ahead of their use.
+    """``map(work, items)`` in order, by threads that may be ``depth`` results ahead of their use.
 
-    Items are made in the calling thread. One thread, because a raster's decoded blocks, which neighbouring windows
-    share, are kept by it, and because what is written must stay in order.
+    Items are made in the calling thread. It is one thread by default, because a raster's decoded blocks, which
+    neighbouring windows share, are kept by it, and because what is written must stay in order.
 
     Args:
         work: what the thread does.
         items: what it does it to.
         depth: results that may wait.
-        thread: a pool of one to be used again; default: one that ends with the items.
+        threads: a pool to be used again; default: one thread that ends with the items.
     """
     waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(1) if thread is None else nullcontext(thread) as pool:
+    with ThreadPoolExecutor(1) if threads is None else nullcontext(threads) as pool:
         try:
             for item in items:
                 waiting.append(pool.submit(work, item))
