@@ -1,23 +1,25 @@
 """What would spoil a training, found before it starts: each finding says what was seen and what to do. Torch-free."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from sparsecover.classes import ClassScheme
-from sparsecover.labels import LabelRaster
+from sparsecover.labels import LabelRaster, label_groups
 from sparsecover.raster import Scene
 
 Severity = Literal["error", "warning", "note"]
 
 MIN_PIXELS_TO_VALIDATE = 20
 IMBALANCE = 50
+ENOUGH_GROUPS = 4
+"""Of a class, so that a quarter of its groups of labels can be held out and three quarters teach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,45 @@ def check_labels(counts: np.ndarray, scheme: ClassScheme, pixels: int) -> list[F
         Finding("note", f"{counts.sum():,} of {pixels:,} pixels are labelled ({counts.sum() / pixels:.2%}).")
     )
     return findings
+
+
+def check_groups(rasters: Sequence[LabelRaster], scheme: ClassScheme, link_px: int) -> list[Finding]:
+    """Look at how many groups of labels (polygons, clusters of points, blocks of a label raster) each class has.
+
+    Args:
+        rasters: the labels of some scenes.
+        scheme: their classes.
+        link_px: points of a class at most this far apart belong together.
+    """
+    groups = np.zeros(len(scheme), np.int64)
+    for labels in rasters:
+        groups += (label_groups(labels, len(scheme), link_px=link_px).counts > 0).sum(axis=0)
+    few = {name: int(n) for name, n in zip(scheme.names, groups, strict=True) if 0 < n < ENOUGH_GROUPS}
+    if not few:
+        return []
+    listed = _some([f"{name} ({n})" for name, n in few.items()])
+    return [
+        Finding(
+            "warning" if 1 in few.values() else "note",
+            f"Few groups of labels (polygons, clusters of points): {listed}.",
+            f"Label at least {ENOUGH_GROUPS} places of a class, apart from each other: one is held out to measure the "
+            "accuracy, the others teach. A class in one place is not measured.",
+        )
+    ]
+
+
+def check_field(table: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """Warn where every feature is a class of its own; ``table`` counts the features of each class."""
+    features = [int(row["features"]) for row in table if row.get("features")]
+    if len(features) < 3 or max(features) > 1:
+        return []
+    return [
+        Finding(
+            "warning",
+            f"Each of the {len(features)} features is a class of its own: the field looks like an identifier.",
+            "Give the one that holds the class with --field; `sparsecover labels info` counts features by class.",
+        )
+    ]
 
 
 def _remapped(scheme: ClassScheme) -> list[Finding]:

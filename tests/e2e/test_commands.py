@@ -11,6 +11,8 @@ import pytest
 import rasterio
 import yaml
 
+from sparsecover.cli import run
+
 from .conftest import QUICK, Command, SmallScene, assert_users_mistake
 
 
@@ -169,6 +171,8 @@ def test_check_tells_good_from_bad_by_its_exit_code(small: SmallScene, config: P
     bad = cli("check", small.scene, "--labels", small.labels, "--field", "clas")
     assert bad.returncode == 2
     assert "clas" in bad.stdout
+    numbered = cli("check", small.scene, "--labels", small.labels, "--field", "number")
+    assert "looks like an identifier" in numbered.stdout
     twins = cli("check", "--config", config)
     assert twins.returncode == 0
     assert "byte-identical" in twins.stdout  # the two scenes of the configuration are copies
@@ -181,6 +185,19 @@ def test_a_check_looks_at_the_bands_and_pixels_that_a_map_would(small: SmallScen
     assert coarse.returncode == 0, coarse.stdout
     assert counts[1] < counts[0] / 2
     assert_users_mistake(cli(*arguments, "--resolution", "0"), "resolution")
+
+
+def test_a_check_takes_folders_and_patterns(small: SmallScene, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for name in ("a.tif", "b.tif"):
+        (tmp_path / name).write_bytes(small.scene.read_bytes())
+    options = ["--labels", str(small.labels), "--field", "class"]
+    told = []
+    for scenes in ([tmp_path], [tmp_path / "*.tif"], [tmp_path / "a.tif", tmp_path / "b.tif"]):
+        assert run(["check", *map(str, scenes), *options]) == 0
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1] == told[2]
+    assert run(["check", str(tmp_path / "*.jp2"), *options]) == 2
+    assert "holds no rasters" in capsys.readouterr().out
 
 
 def test_a_check_that_cannot_read_shows_the_error_alone(small: SmallScene, cli: Command, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from affine import Affine
 from rasterio.crs import CRS
 
-from sparsecover.checks import check_labels, check_leakage, check_scene
+from sparsecover.checks import check_field, check_groups, check_labels, check_leakage, check_scene
 from sparsecover.classes import ClassScheme
 from sparsecover.grid import Grid
 from sparsecover.labels import LabelRaster
@@ -108,3 +108,35 @@ def test_codes_that_do_not_fit_a_map_are_announced() -> None:
     found = messages(check_labels(counts, ClassScheme.from_codes({1000: "wood", 2000: "lake"}), 2000), "warning")
     assert "1000 becomes 0, 2000 becomes 1" in found
     assert messages(check_labels(counts, ClassScheme.from_codes({10: "wood", 254: "lake"}), 2000), "warning") == ""
+
+
+@pytest.mark.parametrize(
+    ("lands", "waters", "severity", "words"),
+    [
+        (4, 5, "", ""),
+        (4, 3, "note", "points): water (3). Label at least 4 places"),
+        (1, 3, "warning", "land (1), water (3)"),
+        (6, 0, "", ""),
+    ],
+)
+def test_classes_in_too_few_places_to_hold_some_out_are_found(
+    lands: int, waters: int, severity: str, words: str
+) -> None:
+    groups = np.zeros((40, 50), np.int32)
+    for number in range(lands + waters):
+        groups[4 * number : 4 * number + 2, :5] = number + 1
+    values = np.where(groups == 0, 255, np.where(groups <= lands, 0, 1)).astype(np.uint8)
+    findings = check_groups([LabelRaster(values, UTM, groups, SCHEME)], SCHEME, 16)
+    assert [finding.severity for finding in findings] == ([severity] if severity else [])
+    assert words in messages(findings, severity)
+    # Another scene has more of them.
+    assert check_groups([LabelRaster(values, UTM, groups, SCHEME)] * 4, SCHEME, 16) == []
+
+
+@pytest.mark.parametrize(
+    ("features", "words"), [([1] * 5, "Each of the 5 features"), ([1, 1], ""), ([1, 2, 1], ""), ([0] * 5, "")]
+)
+def test_a_field_that_looks_like_an_identifier_is_found(features: list[int], words: str) -> None:
+    found = check_field([{"code": i, "features": n} for i, n in enumerate(features)])
+    assert bool(found) == bool(words)
+    assert words in messages(found, "warning")

@@ -13,7 +13,8 @@ from sparsecover.cli import export as export_command
 from sparsecover.cli import predict as predict_command
 from sparsecover.errors import SceneError
 from sparsecover.inference import Progress, Settings
-from sparsecover.pipeline.predicting import PredictedBatch, expand, listen_to_prediction
+from sparsecover.pipeline.predicting import PredictedBatch, listen_to_prediction
+from sparsecover.pipeline.scene_files import expand
 
 # What the options set, beside the files: each differs from the default.
 OPTIONS = {

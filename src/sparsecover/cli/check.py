@@ -19,7 +19,7 @@ def command(scenes: tuple[str, ...], labels: tuple[str, ...], config_path: Path 
             bands: str | None, settings: tuple[str, ...], **given: Any) -> None:  # fmt: skip
     """Find what would spoil a training: coordinate systems, nodata, band scales, class counts, leakage.
 
-    Ends with exit code 2 where something must be mended first.
+    SCENEs are files, folders and patterns. Ends with exit code 2 where something must be mended first.
     """
     from sparsecover.cli.console import show_check
     from sparsecover.pipeline import check_config, check_inputs

@@ -5,13 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sparsecover.checks import Finding, check_labels, check_leakage, check_scene
+from sparsecover.checks import Finding, check_field, check_groups, check_labels, check_leakage, check_scene
 from sparsecover.config import Config
 from sparsecover.datasets import open_dataset
 from sparsecover.errors import SparseCoverError
 from sparsecover.losses import check_loss
 from sparsecover.models import check_model
+from sparsecover.pipeline.holding_out import BUFFER_PX
 from sparsecover.pipeline.inputs import LabelOptions, Pair, count_labels, open_inputs
+from sparsecover.pipeline.scene_files import expand
 from sparsecover.pipeline.splitting import split_dataset
 
 _SCENES_LOOKED_AT = 50
@@ -40,12 +42,16 @@ def check_inputs(
     """Check scenes and labels as `make_map` would take them; its arguments of the same names."""
     try:
         inputs = open_inputs(
-            scenes, labels, LabelOptions(**label_options), stack=stack, bands=bands, mask=mask, resolution=resolution
-        )
+            expand(scenes), labels, LabelOptions(**label_options), stack=stack, bands=bands, mask=mask,
+            resolution=resolution,
+        )  # fmt: skip
     except SparseCoverError as error:
         return CheckResult((Finding("error", str(error)),), [], ())
     findings = [finding for scene in inputs.scenes for finding in check_scene(scene)]
     findings += check_labels(inputs.counts, inputs.scheme, inputs.pixels)
+    findings += check_field(inputs.table) or check_groups(
+        [labels for _, labels in inputs.pairs], inputs.scheme, BUFFER_PX
+    )
     return CheckResult(tuple(findings), inputs.table, tuple(inputs.notes))
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from sparsecover import figures
 from sparsecover.checkpoint import Checkpoint, save_checkpoint
-from sparsecover.checks import Finding, check_labels, check_scene
+from sparsecover.checks import Finding, check_field, check_labels, check_scene
 from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
 from sparsecover.errors import DataError
@@ -26,6 +26,7 @@ from sparsecover.pipeline.inputs import Inputs, LabelOptions, Pair, open_inputs
 from sparsecover.pipeline.predicting import listen_to_prediction
 from sparsecover.pipeline.recipe import choose_recipe, explain_recipe
 from sparsecover.pipeline.reporting import map_report, map_views
+from sparsecover.pipeline.scene_files import expand
 from sparsecover.pipeline.scoring import budget, gather_scores, score_checkpoint
 from sparsecover.progress import Reporter, Silent
 from sparsecover.training import check_parts, fit, resolve_device
@@ -113,7 +114,7 @@ def make_map(
     """Map scenes from a few labels; the same as ``sparsecover map``.
 
     Args:
-        scenes: raster files; with ``stack`` they are the bands of one scene.
+        scenes: raster files, folders of them, or patterns; with ``stack`` they are the bands of one scene.
         labels: vector file or label raster for all scenes, or one for each.
         out: folder for the results.
         field, unlabelled, classes, background, labelled_area, width_m, radius_m, conflict: see `LabelOptions`.
@@ -143,7 +144,7 @@ def make_map(
         field, tuple(unlabelled), None if classes is None else Path(classes), background, labelled_area, width_m,
         radius_m, conflict,  # type: ignore[arg-type]
     )  # fmt: skip
-    paths = [scenes] if isinstance(scenes, (str, Path)) else list(scenes)
+    paths = expand([scenes] if isinstance(scenes, (str, Path)) else scenes)
     labels = [labels] if isinstance(labels, (str, Path)) else list(labels)
     gpu = resolve_device(device) != "cpu"
     config = choose_recipe(gpu=gpu, model=model, quick=quick, minutes=minutes, seed=seed, settings=settings)
@@ -195,7 +196,7 @@ def make_map(
 def _checked(inputs: Inputs) -> list[Finding]:
     """Findings on scenes and labels; one that makes training senseless is raised."""
     findings = [finding for scene, _ in inputs.pairs for finding in check_scene(scene)]
-    findings += check_labels(inputs.counts, inputs.scheme, inputs.pixels)
+    findings += [*check_labels(inputs.counts, inputs.scheme, inputs.pixels), *check_field(inputs.table)]
     errors = [str(finding) for finding in findings if finding.severity == "error"]
     if errors:
         raise DataError("\n".join(errors))

@@ -8,14 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sparsecover.errors import OutputError, SceneError, SparseCoverError
+from sparsecover.errors import OutputError, SparseCoverError
 from sparsecover.inference import MapProduct, Progress, predict, predict_many
 from sparsecover.pipeline.files import unique_names
+from sparsecover.pipeline.scene_files import expand
 from sparsecover.progress import Reporter, Silent
 from sparsecover.raster import open_scene
-from sparsecover.raster.gdal import is_local
-
-SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".png", ".jpg", ".jpeg")
 
 
 @dataclass
@@ -91,26 +89,6 @@ def listen_to_prediction(reporter: Reporter) -> Callable[[Progress], None]:
 def _duration(seconds: float) -> str:
     """h:mm:ss; unknown as long as there is no speed."""
     return str(timedelta(seconds=round(seconds))) if math.isfinite(seconds) else "?"
-
-
-def expand(scenes: Sequence[str | Path]) -> list[str]:
-    """Folders to their rasters, patterns to the files that match; other paths stay as they are.
-
-    Raises:
-        SceneError: a folder without rasters or a pattern without matches.
-    """
-    paths: list[str] = []
-    for scene in map(str, scenes):
-        found = [scene]
-        if Path(scene).is_dir():
-            found = sorted(str(file) for file in Path(scene).iterdir() if file.suffix.lower() in SUFFIXES)
-        elif is_local(scene) and any(sign in scene for sign in "*?[") and not Path(scene).exists():
-            base = Path(scene).anchor or "."
-            found = sorted(str(file) for file in Path(base).glob(str(Path(scene).relative_to(Path(scene).anchor))))
-        if not found:
-            raise SceneError(f"{scene} holds no rasters ({', '.join(SUFFIXES)}); give files, a folder or a pattern.")
-        paths += found
-    return paths
 
 
 def _targets(paths: Sequence[str], folder: Path) -> list[Path]:
