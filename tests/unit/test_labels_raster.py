@@ -15,9 +15,10 @@ from rasterio.warp import Resampling, reproject
 from shapely.geometry import box
 
 from sparsecover.classes import UNLABELLED, ClassScheme
-from sparsecover.errors import GridError, LabelError
+from sparsecover.errors import GridError, LabelError, SceneError
 from sparsecover.grid import Grid, Window
 from sparsecover.labels import LabelFile, LabelRaster, MaskFile, open_labels, read_labels
+from sparsecover.raster import open_scene
 
 UTM = CRS.from_epsg(32633).to_wkt()
 PLACE = Affine(10, 0, 500_000, 0, -10, 5_800_000)
@@ -350,3 +351,12 @@ def test_a_geopackage_with_a_damaged_geometry(tmp_path):
     with pytest.raises(LabelError, match=r"labels\.gpkg cannot be read.*it is damaged") as caught:
         open_labels(path, grid_of(2, 4))
     assert isinstance(caught.value.__cause__, shapely.errors.ShapelyError)
+
+
+def test_a_file_that_cannot_be_read_is_not_blamed_on_the_next(tmp_path: Path) -> None:
+    broken = write(tmp_path, np.random.default_rng(0).integers(0, 255, (300, 300), np.uint8), name="a.tif")
+    broken.write_bytes(broken.read_bytes()[:50_000])
+    labels = write(tmp_path, [[0, 1], [1, 1]], name="b.tif")
+    with pytest.raises(SceneError, match=r"a\.tif"):
+        open_scene(broken).read()
+    np.testing.assert_array_equal(read_labels(labels).raster.values, [[0, 1], [1, 1]])

@@ -78,7 +78,10 @@ def _folder(out: Path) -> Path:
 def _manifest(out: Path) -> list[dict[str, str]]:
     path = _folder(out) / MANIFEST
     if not path.is_file():
-        raise DataError(f"There is no {MANIFEST} in {out}: nothing was extracted there, or it was stopped on the way.")
+        raise DataError(
+            f"There is no {MANIFEST} in {out}: nothing was extracted there, or it was stopped on the way; then the "
+            "same call again goes on."
+        )
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     if not rows:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import rasterio
-from rasterio._err import CPLE_BaseError
+from rasterio._err import CPLE_BaseError, stack_errors
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from sparsecover.errors import SceneError
@@ -33,15 +33,23 @@ _local = threading.local()
 _filters = threading.RLock()
 
 
-def environment(cache_bytes: int = CACHE_BYTES) -> rasterio.Env:
+@contextmanager
+def environment(cache_bytes: int = CACHE_BYTES) -> Iterator[rasterio.Env]:
     """GDAL's settings while this package reads and writes."""
-    return rasterio.Env(
-        GDAL_CACHEMAX=cache_bytes,
+    settings = {
+        "GDAL_CACHEMAX": cache_bytes,
         # Truncated files must not pass for images: libjpeg fills the rest with grey and only warns, and the shortcut
         # for whole PNG files returns what happened to lie in memory.
-        GDAL_ERROR_ON_LIBJPEG_WARNING=True,
-        GDAL_PNG_WHOLE_IMAGE_OPTIM=False,
-    )
+        "GDAL_ERROR_ON_LIBJPEG_WARNING": True,
+        "GDAL_PNG_WHOLE_IMAGE_OPTIM": False,
+    }
+    with rasterio.Env(**settings) as env:
+        try:
+            yield env
+        except GDAL_ERRORS:
+            with stack_errors():
+                pass  # this forgets the error, which rasterio would raise once more for the next file
+            raise
 
 
 def read_in_order() -> None:
