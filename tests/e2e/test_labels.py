@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import rasterio
 
+from sparsecover.cli import run
+
 from .conftest import Command, SmallScene, assert_users_mistake
 
 
@@ -81,3 +83,26 @@ def test_a_style_without_classes_does_not_keep_a_map_from_being_scored(
     result = cli("evaluate", "--map", mapped, "--truth", small.truth)
     assert result.returncode == 0, result.stderr
     assert "not from its style" in result.stdout + result.stderr
+
+
+def test_features_are_counted_without_a_scene(small: SmallScene, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["labels", "info", str(small.labels), "--field", "class"]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"land\W+6\W", told), told
+    assert re.search(r"water\W+6\W", told), told
+    assert "pixels │" not in told
+    assert "--scene SCENE" in told
+    assert run(["labels", "info", str(small.labels), "--field", "number"]) == 0
+    assert "features is a class of its own" in capsys.readouterr().out
+    assert run(["labels", "info", str(small.labels)]) == 2
+    assert "Say which field" in capsys.readouterr().err
+
+
+def test_scene_and_labels_have_the_same_names_in_every_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["labels", "burn", "a.gpkg", "b.tif"]) == 2
+    assert "burn --labels LABELS --out FILE [OPTIONS] SCENE" in capsys.readouterr().err
+    for command in (["map"], ["check"], ["labels", "burn"], ["labels", "info"], ["extract", "single"]):
+        assert run([*command, "--help"]) == 0
+        told = capsys.readouterr().out
+        assert "LABELS" in told
+        assert "SCENE" in told

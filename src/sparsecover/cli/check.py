@@ -10,7 +10,7 @@ from sparsecover.cli import options
 
 @click.command("check")
 @click.argument("scenes", nargs=-1, metavar="[SCENE...]")
-@click.option("--labels", multiple=True, help="Vector file or label raster.")
+@click.option("--labels", multiple=True, metavar="LABELS", help="Vector file or label raster.")
 @click.option("--config", "config_path", type=click.Path(path_type=Path), help="YAML configuration, instead of SCENE.")
 @options.label_options
 @options.scene_options

@@ -87,13 +87,13 @@ def show_findings(findings: "Iterable[Finding]") -> None:
 
 def show_check(result: "CheckResult") -> None:
     """The labels found, then the findings."""
-    drawn = any(row.get("features") for row in result.table)  # a label raster has none
-    table = Table("code", "class", *(["features"] if drawn else []), "pixels")
+    # A label raster has no features, a vector file without a scene no pixels.
+    counted = [what for what in ("features", "pixels") if any(row.get(what) for row in result.table)]
+    table = Table("code", "class", *counted)
     for column in table.columns[2:]:
         column.justify = "right"
     for row in result.table:
-        features = [str(row["features"])] if drawn else []
-        table.add_row(str(row["code"]), str(row["name"]), *features, f"{row['pixels']:,}")
+        table.add_row(str(row["code"]), Text(str(row["name"])), *(f"{row[what]:,}" for what in counted))
     if result.table:
         out.print(table)
     show_findings(result.findings)

@@ -47,7 +47,7 @@ def command() -> None:
 
 @command.command("single")
 @click.argument("scenes", nargs=-1, required=True, type=_FILE, metavar="SCENE...")
-@click.option("--labels", required=True, type=_FILE, help="Vector file or label raster.")
+@click.option("--labels", required=True, type=_FILE, metavar="LABELS", help="Vector file or label raster.")
 @click.option("--grid", type=_FILE, help="Polygons; each gives one patch around its centre.")
 @click.option("--mask", type=_FILE, help="Raster that is not 0 where the scene counts as nodata (clouds).")
 @_patch_options

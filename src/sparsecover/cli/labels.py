@@ -13,14 +13,19 @@ def command() -> None:
     """Burn vectors, simulate partial labels, count labels."""
 
 
-@command.command("burn")
+@command.command("burn", options_metavar="--labels LABELS --out FILE [OPTIONS]")
 @click.argument("scene")
-@click.option("--labels", required=True, help="Vector file: points, lines, polygons.")
+@click.option("--labels", required=True, metavar="LABELS", help="Vector file: points, lines, polygons.")
 @options.label_options
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Label raster to write.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Label raster to write.")
 @options.overwrite
 def burn(scene: str, labels: str, out: Path, unlabelled: str | None, overwrite: bool, **given: Any) -> None:
-    """Burn vector LABELS into the grid of SCENE; unlabelled pixels become nodata (255)."""
+    """Burn vector labels into the grid of SCENE; unlabelled pixels become nodata (255).
+
+    \b
+    Example:
+      sparsecover labels burn scene.tif --labels labels.gpkg --field class --out labels.tif
+    """
     from sparsecover.cli.console import show_check
     from sparsecover.pipeline import burn_to_file
 
@@ -70,10 +75,16 @@ def _sampler_options(given: tuple[str, ...]) -> dict[str, int]:
 
 @command.command("info")
 @click.argument("labels")
-@click.option("--scene", help="Scene that vector labels lie on.")
+@click.option("--scene", metavar="SCENE", help="Scene that vector labels lie on, to count its pixels.")
 @options.label_options
 def info(labels: str, scene: str | None, unlabelled: str | None, **given: Any) -> None:
-    """Count LABELS by class."""
+    """Count LABELS by class: pixels of a label raster, features of a vector file, with --scene also their pixels.
+
+    \b
+    Examples:
+      sparsecover labels info labels.gpkg --field class
+      sparsecover labels info labels.gpkg --field class --scene scene.tif
+    """
     from sparsecover.cli.console import show_check
     from sparsecover.pipeline import describe_labels
 

@@ -14,6 +14,7 @@ from sparsecover.cli import options
     "--labels",
     required=True,
     multiple=True,
+    metavar="LABELS",
     help="Vector file (points, lines, polygons) or label raster; one for all scenes, or one for each in their order.",
 )
 @options.label_options

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sparsecover.labels.simulate_windows import simulate_file as simulate_file
     from sparsecover.labels.vector import burn_label_set as burn_label_set
     from sparsecover.labels.vector import burn_labels as burn_labels
+    from sparsecover.labels.vector import count_features as count_features
     from sparsecover.labels.vector import vector_values as vector_values
     from sparsecover.labels.vectorize import labels_to_vectors as labels_to_vectors
     from sparsecover.labels.vectorize import write_label_vectors as write_label_vectors
@@ -73,6 +74,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "simulate_file": "simulate_windows",
         "burn_label_set": "vector",
         "burn_labels": "vector",
+        "count_features": "vector",
         "vector_values": "vector",
         "labels_to_vectors": "vectorize",
         "write_label_vectors": "vectorize",

@@ -89,6 +89,20 @@ def vector_values(path: str | Path, field: str | None) -> Values:
     return code_values(class_column(read_features(path), field, path), path)
 
 
+def count_features(
+    path: str | Path,
+    field: str | None = None,
+    *,
+    scheme: ClassScheme | None = None,
+    background: str | None = None,
+    unlabelled: Collection[int] = (),
+) -> list[dict[str, object]]:
+    """Code, name and number of features of each class, wherever they lie; arguments as for ``burn_label_set``."""
+    classes, scheme = _classes(read_features(path), field, path, scheme, background, unlabelled)
+    counts = np.bincount(classes, minlength=256)
+    return [{"code": c.code, "name": c.name, "features": int(counts[i])} for i, c in enumerate(scheme.classes)]
+
+
 def _classes(
     frame: gpd.GeoDataFrame,
     field: str | None,

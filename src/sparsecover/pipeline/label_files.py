@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sparsecover.checks import check_labels
+from sparsecover.checks import check_field, check_labels
 from sparsecover.classes import ClassScheme
 from sparsecover.errors import LabelError
 from sparsecover.grid import Window
@@ -18,6 +18,8 @@ from sparsecover.labels import (
     LabelRaster,
     LabelSet,
     MaskFile,
+    count_features,
+    is_vector,
     open_labels,
     read_labels,
     simulate_file,
@@ -101,8 +103,15 @@ def simulate_to_file(
 
 
 def describe_labels(labels: str | Path, scene: str | Path | None, **label_options: Any) -> CheckResult:
-    """Count the labelled pixels of a file by class; on a scene, those where it has data."""
+    """Count the labelled pixels of a file by class; on a scene, those where it has data.
+
+    Without a scene the features of a vector file are counted: only a scene has pixels for them.
+    """
     options = LabelOptions(**label_options)
+    if scene is None and Path(labels).exists() and is_vector(labels):
+        named = {"field": options.field, "background": options.background, "unlabelled": options.unlabelled}
+        table = count_features(labels, scheme=_given_scheme(options), **named)  # type: ignore[arg-type]
+        return CheckResult(tuple(check_field(table)), table, ("Give --scene SCENE to count their pixels.",))
     if scene is None:
         return _described(read_labels(labels, unlabelled=options.unlabelled, scheme=_given_scheme(options)))
     return _described(_on_scene(scene, labels, options))
@@ -132,9 +141,5 @@ def _write(labels: LabelSet, values: Any, out: Path, overwrite: bool) -> None:
 
 def _described(labels: LabelSet) -> CheckResult:
     counts = labels.raster.counts(len(labels.scheme))
-    table = [
-        {"code": land.code, "name": land.name, "pixels": int(count)}
-        for land, count in zip(labels.scheme.classes, counts, strict=True)
-    ]
     findings = check_labels(counts, labels.scheme, labels.raster.grid.window.size)
-    return CheckResult(tuple(findings), table, tuple(labels.notes))
+    return CheckResult((*findings, *check_field(labels.table)), labels.table, tuple(labels.notes))
