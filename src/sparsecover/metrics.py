@@ -83,6 +83,14 @@ def miou(confusion: Confusion) -> float:
     return float(np.nanmean(scores)) if np.isfinite(scores).any() else float("nan")
 
 
+def of_one_class(confusion: Confusion) -> Confusion:
+    """The confusion matrix, int64 [K, K], if all of the same pixels were mapped as the most common class among them."""
+    constant = np.zeros_like(confusion)
+    truth = confusion.sum(1)
+    constant[:, truth.argmax()] = truth
+    return constant
+
+
 def kappa(confusion: Confusion) -> float:
     """Cohen's kappa; NaN without labelled pixels or where chance alone explains everything."""
     total = confusion.sum()

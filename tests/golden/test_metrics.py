@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import sklearn.metrics
 import torch
+from sklearn.dummy import DummyClassifier
 
 from sparsecover import metrics
 from sparsecover.evaluation import Calibration
@@ -52,6 +53,13 @@ def test_overall_scores_are_scikit_learns(labelled, flat):
     assert metrics.accuracy(confusion) == pytest.approx(sklearn.metrics.accuracy_score(*flat))
     assert metrics.kappa(confusion) == pytest.approx(sklearn.metrics.cohen_kappa_score(*flat))
     assert metrics.miou(confusion) == pytest.approx(sklearn.metrics.jaccard_score(*flat, average="macro"))
+
+
+def test_a_map_of_one_class_scores_as_scikit_learns_most_frequent_dummy(labelled, flat):
+    truth = flat[0]
+    guess = DummyClassifier(strategy="most_frequent").fit(truth[:, None], truth).predict(truth[:, None])
+    ours = metrics.of_one_class(metrics.confusion_matrix(*labelled, K))
+    np.testing.assert_array_equal(ours, sklearn.metrics.confusion_matrix(truth, guess, labels=range(K)))
 
 
 def test_mean_iou_is_torchmetrics(labelled):

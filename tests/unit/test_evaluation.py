@@ -181,18 +181,23 @@ def test_remarks_name_what_a_reader_should_know():
     mapped[0, :90] = 2
     gathered.add(truth, probabilities(mapped, certainty=0.95))
     text = " ".join(remarks(gathered.assessment()))
-    assert "No scored pixel of road" in text
-    assert "Few scored pixels of water (20)" in text
-    assert "30% of the pixels of land are mapped as road" in text
+    assert "No held-out pixel of road" in text
+    assert "Few held-out pixels of water (20)" in text
+    assert "30% of the held-out pixels of land are mapped as road" in text
+    assert "On the held-out labels the map states" in text
     assert "too sure of itself" in text
+    # 300 of 320 pixels are land; water is missed, road is in neither.
+    assert "A map all of land, the most common class, would have a mean IoU of 0.469 and an accuracy of 0.938" in text
 
 
 def test_remarks_call_a_class_without_a_name_by_its_number():
     gathered = Accumulator(ClassScheme.from_codes([3, 7]))
     gathered.add_map(np.zeros((20, 20), np.uint8), np.ones((20, 20), np.uint8))
     assert remarks(gathered.assessment()) == [
-        "No scored pixel of class 7: how well it is mapped is not known.",
-        "100% of the pixels of class 3 are mapped as class 7.",
+        "A map all of class 3, the most common class, would have a mean IoU of 1.000 and an accuracy of 1.000 on the "
+        "same held-out labels.",
+        "No held-out pixel of class 7: how well it is mapped is not known.",
+        "100% of the held-out pixels of class 3 are mapped as class 7.",
     ]
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sparsecover import metrics
 from sparsecover.evaluation.assessment import Assessment
 
 FEW_PIXELS = 100
@@ -13,17 +14,36 @@ _MOST_MIXUPS = 3
 
 
 def remarks(assessment: Assessment) -> list[str]:
-    """Sentences on classes without or with few scored pixels, on mix-ups, confidence and unmapped labels."""
-    return [*_thin(assessment), *_mixups(assessment), *_confidence(assessment), *_unmapped(assessment)]
+    """Sentences on what no skill would reach, classes without or with few held-out pixels, mix-ups, confidence and
+    unmapped labels.
+    """
+    return [
+        *_without_skill(assessment),
+        *_thin(assessment),
+        *_mixups(assessment),
+        *_confidence(assessment),
+        *_unmapped(assessment),
+    ]
+
+
+def _without_skill(assessment: Assessment) -> list[str]:
+    confusion = metrics.of_one_class(assessment.confusion)
+    if not confusion.any():
+        return []
+    name = _names(assessment)[int(confusion.sum(0).argmax())]
+    return [
+        f"A map all of {name}, the most common class, would have a mean IoU of {metrics.miou(confusion):.3f} and an "
+        f"accuracy of {metrics.accuracy(confusion):.3f} on the same held-out labels."
+    ]
 
 
 def _thin(assessment: Assessment) -> list[str]:
     pixels = dict(zip(_names(assessment), assessment.confusion.sum(1).tolist(), strict=True))
     sentences = []
     if absent := [name for name, n in pixels.items() if n == 0]:
-        sentences.append(f"No scored pixel of {_and(absent)}: how well it is mapped is not known.")
+        sentences.append(f"No held-out pixel of {_and(absent)}: how well it is mapped is not known.")
     if few := [f"{name} ({n})" for name, n in pixels.items() if 0 < n < FEW_PIXELS]:
-        sentences.append(f"Few scored pixels of {_and(few)}: a handful of labels decides these figures.")
+        sentences.append(f"Few held-out pixels of {_and(few)}: a handful of labels decides these figures.")
     return sentences
 
 
@@ -35,7 +55,7 @@ def _mixups(assessment: Assessment) -> list[str]:
     largest = np.argsort(shares, axis=None)[::-1][:_MOST_MIXUPS]
     cells = [np.unravel_index(i, shares.shape) for i in largest]
     found = [(names[t], names[m], shares[t, m]) for t, m in cells if shares[t, m] >= _MIXED_SHARE]
-    return [f"{share:.0%} of the pixels of {true} are mapped as {mapped}." for true, mapped, share in found]
+    return [f"{share:.0%} of the held-out pixels of {true} are mapped as {mapped}." for true, mapped, share in found]
 
 
 def _confidence(assessment: Assessment) -> list[str]:
@@ -48,14 +68,14 @@ def _confidence(assessment: Assessment) -> list[str]:
     else:
         verdict = "so it is too sure of itself" if stated > right else "so it is too modest"
     return [
-        f"On these labels the map states a confidence of {stated:.1%} on average and is right in {right:.1%}, "
+        f"On the held-out labels the map states a confidence of {stated:.1%} on average and is right in {right:.1%}, "
         f"{verdict} (expected calibration error {calibration.error:.3f})."
     ]
 
 
 def _unmapped(assessment: Assessment) -> list[str]:
     n = assessment.unmapped_pixels
-    return [f"{n:,} labelled pixels lie where the map holds no data; they are not scored."] if n else []
+    return [f"{n:,} held-out pixels lie where the map holds no data; they are not scored."] if n else []
 
 
 def _names(assessment: Assessment) -> list[str]:
