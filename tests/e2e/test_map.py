@@ -131,7 +131,11 @@ def test_quick_maps_with_a_forest(small: SmallScene, cli: Command, tmp_path: Pat
     out = tmp_path / "quick"
     result = cli("map", small.scene, "--labels", small.labels, "--field", "class", "--quick", "--out", out)
     assert result.returncode == 0, result.stderr
-    assert json.loads((out / "metrics.json").read_text())["miou"] > 0.9
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["miou"] > 0.9
+    # As --help and README say.
+    assert metrics["comparison"]["made_by"] == "random-forest-features"
+    assert set(metrics["comparison"]["models"]) == {"random-forest-features", "random-forest"}
 
 
 def test_a_background_is_made_only_where_the_area_was_labelled(small: SmallScene, cli: Command, tmp_path: Path) -> None:

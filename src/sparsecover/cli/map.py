@@ -25,7 +25,12 @@ from sparsecover.cli import options
     help="Network by name (see: sparsecover models), which then makes the map; default: unet, or a random forest where "
     "the held-out labels find it better.",
 )
-@click.option("--quick", is_flag=True, help="A random forest on multi-scale features: a first map within seconds.")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="A random forest on multi-scale features makes the map and no network is trained: a first map soon. A forest "
+    "on pixels is the baseline.",
+)
 @click.option(
     "--folds", type=click.IntRange(min=2), metavar="K", help="Score by cross-validation, then fit on all labels."
 )

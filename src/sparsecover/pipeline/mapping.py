@@ -123,7 +123,7 @@ def make_map(
         resolution: pixel size in metres to work at; the maps come in the scenes' own grids.
         model: network by name, which then makes the map; default: chosen by the recipe, and a random forest makes the
             map where the held-out labels find it better.
-        quick: a random forest on multi-scale features instead of a network.
+        quick: a random forest on multi-scale features makes the map, and no network is trained.
         folds: score by cross-validation over the label groups, then fit on all labels.
         minutes: time for the training.
         settings: configuration values ``dotted.key=value``.

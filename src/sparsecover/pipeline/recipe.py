@@ -27,7 +27,7 @@ def choose_recipe(
     Args:
         gpu: whether a GPU computes.
         model: network by name; None lets the recipe choose.
-        quick: a random forest on multi-scale features instead of a network.
+        quick: a random forest on multi-scale features makes the map, and no network is trained.
         minutes: time for the training; the schedule is shortened to fit.
         seed: of everything random.
         settings: ``dotted.key=value``, the user's last word.
