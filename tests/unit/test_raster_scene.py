@@ -504,6 +504,30 @@ def test_resized_scenes_are_means_of_what_is_valid(tmp_path: Path) -> None:
     assert scene.resized(3, 4) is scene
 
 
+def test_each_file_of_a_stack_is_resized_from_its_own_pixels(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    fine, middle, coarse = (rng.random((1, 24 // k, 36 // k)).astype(np.float32) for k in (1, 2, 6))
+    files = []
+    for k, values in ((1, fine), (2, middle), (6, coarse)):
+        place = PLACE | {"transform": PLACE["transform"] @ Affine.scale(k)}
+        files.append(save(tmp_path / f"{k}.tif", values, **place))
+    clouds = np.zeros((1, 12, 18), np.uint8)
+    clouds[0, :2, :2] = 1
+    mask = save(tmp_path / "mask.tif", clouds, **(PLACE | {"transform": PLACE["transform"] @ Affine.scale(2)}))
+    stack = open_scene(files)
+    at_middle = stack.at_resolution(20).read()[0]
+    np.testing.assert_allclose(at_middle[0], fine[0].reshape(12, 2, 18, 2).mean((1, 3)), rtol=1e-6)
+    np.testing.assert_array_equal(at_middle[1], middle[0])
+    np.testing.assert_allclose(at_middle[2], open_scene(files[2]).resized(12, 18).read()[0][0], rtol=1e-6)
+    clear = fine[0].astype(float)
+    clear[:4, :4] = np.nan
+    values, valid = stack.masked(mask).at_resolution(60).read()
+    np.testing.assert_allclose(values[0], np.nanmean(clear.reshape(4, 6, 6, 6), axis=(1, 3)), rtol=1e-6)
+    np.testing.assert_array_equal(values[2], coarse[0])
+    assert valid.all()
+    assert not stack.masked(mask).at_resolution(20).read()[1][:2, :2].any()
+
+
 def test_resized_pixels_are_invalid_where_most_of_them_is() -> None:
     valid = np.array([[1, 0, 0, 0], [1, 0, 1, 0]], bool)
     scene = Scene.from_array(np.full((1, 2, 4), 9, np.uint8), valid).resized(1, 2)

@@ -13,7 +13,17 @@ from sparsecover.errors import GridError, SceneError
 from sparsecover.grid import Grid, Window
 from sparsecover.raster import gdal
 from sparsecover.raster.file import FileSource, Georeference, band_count, open_file
-from sparsecover.raster.source import ArraySource, Band, MaskedSource, ResizedSource, Source, StackSource, Valid, Values
+from sparsecover.raster.source import (
+    ArraySource,
+    Band,
+    MaskedSource,
+    ResizedSource,
+    Source,
+    StackSource,
+    Valid,
+    Values,
+    resized,
+)
 
 MAX_READ_BYTES = 8 * 2**30
 """One read may ask for this much; a header may claim any size, and memory is finite."""
@@ -106,7 +116,7 @@ class Scene:
             raise GridError(f"A scene cannot be resized to {height} x {width} pixels; both must be at least 1.")
         if (height, width) == (self.grid.height, self.grid.width):
             return self
-        return replace(self, source=ResizedSource(self.source, height, width), georeference=Georeference())
+        return replace(self, source=resized(self.source, height, width), georeference=Georeference())
 
     def at_resolution(self, size_m: float) -> Self:
         """The same ground in pixels of about ``size_m`` metres on the ground, as ``resized`` makes them.

@@ -201,6 +201,29 @@ class MaskedSource:
         return replace(self, inner=self.inner.select(bands))
 
 
+def resized(source: Source, height: int, width: int) -> Source:
+    """A source at another number of pixels. Going down, each file of a stack is resampled once, from its own pixels."""
+    if (source.grid.height, source.grid.width) == (height, width):
+        return source
+    mask = source.mask if isinstance(source, MaskedSource) else None
+    stack = source.inner if isinstance(source, MaskedSource) else source
+    if not isinstance(stack, StackSource) or height > stack.grid.height:
+        return ResizedSource(source, height, width)
+    files = [part.inner if isinstance(part, ResizedSource) else part for part in stack.parts]
+    parts = [_resized_file(file, mask, height, width) for file in files]
+    return StackSource(tuple(parts), stack.grid.resized(height, width))
+
+
+def _resized_file(source: Source, mask: Source | None, height: int, width: int) -> Source:
+    """One file of a stack; what is averaged is masked before, so that no cloud is mixed in."""
+    grid = source.grid
+    if mask is not None and grid.height > height:
+        if (mask.grid.height, mask.grid.width) != (grid.height, grid.width):
+            mask = ResizedSource(mask, grid.height, grid.width, nearest=True)
+        source = MaskedSource(source, mask)
+    return resized(source, height, width)
+
+
 def blank(values: Values, valid: Valid) -> tuple[Values, Valid]:
     """Take non-finite values out of ``valid`` and set invalid pixels to 0, both in place."""
     if values.dtype.kind == "f":
