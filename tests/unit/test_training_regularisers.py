@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from affine import Affine
+from rasterio.crs import CRS
 from test_training_fit import PAIRS, SCHEME, Stop, StopAt, history, make_config, make_pairs, same_weights
 from test_training_processes import close, config, wait
 
@@ -18,8 +20,8 @@ from sparsecover.checkpoint import load_checkpoint
 from sparsecover.classes import UNLABELLED
 from sparsecover.config import Config
 from sparsecover.errors import ConfigError
-from sparsecover.grid import Window
-from sparsecover.labels import LabelRaster
+from sparsecover.grid import Grid, Window
+from sparsecover.labels import LabelRaster, near, sharing_ground
 from sparsecover.patches import HELD_OUT, Augmenter, Patch, PatchReader, ResidentReader
 from sparsecover.patches.batch import Sample
 from sparsecover.raster import Scene
@@ -149,6 +151,39 @@ def test_nothing_is_suggested_where_labels_validate_or_score() -> None:
     assert ((merged == HELD_OUT) == (kept == 1)).all()
     assert (merged[kept != 1] == 0).all()
     assert held_out_hints(PAIRS, make_pairs(1)) is None  # of another scene
+
+
+def test_ground_that_is_held_out_in_an_overlapping_scene_gets_no_suggestion_either() -> None:
+    """A scene of pixels twice as large that begins 20 m further east holds out a corner of its ground."""
+    utm = CRS.from_epsg(32632).to_wkt()
+    fine = Grid(60, 70, utm, Affine(2, 0, 500_000, 0, -2, 5_400_000))
+    coarse = Grid(30, 35, utm, Affine(4, 0, 500_020, 0, -4, 5_400_000))
+    far = Grid(30, 35, utm, Affine(4, 0, 600_000, 0, -4, 5_400_000))
+
+    def pair(grid: Grid, held: bool = False) -> tuple[Scene, LabelRaster]:
+        values = np.full((grid.height, grid.width), UNLABELLED, np.uint8)
+        values[5:10, :6] = 1 if held else UNLABELLED
+        return Scene.from_array(np.ones((3, *values.shape), np.uint8), grid=grid), LabelRaster(values, grid)
+
+    hints = held_out_hints([pair(fine), pair(far)], [pair(coarse, held=True)])
+    assert hints is not None
+    expected = np.zeros((60, 70), bool)
+    expected[10:20, 10:22] = True
+    held = hints[0].values == HELD_OUT
+    assert held[expected].all()
+    assert not held[~near(expected, 1)].any()  # warping may take a pixel at the edge as well
+    assert (hints[1].values == UNLABELLED).all()
+    assert held_out_hints([pair(far)], [pair(coarse, held=True)]) is None
+
+
+def test_scenes_that_share_ground_are_found_in_any_coordinate_system() -> None:
+    utm, mercator = (CRS.from_epsg(code).to_wkt() for code in (32632, 3857))
+    tiles = [Grid(10, 10, utm, Affine(1, 0, 500_000 + 8 * i, 0, -1, 5_400_000)) for i in range(6)]
+    here = Grid(100, 100, mercator, Affine(10, 0, 1_001_400, 0, -10, 6_233_500))
+    assert tiles[0].overlaps(here)
+    others = [*tiles, here, Grid(10, 10)]
+    for grid, shared in zip([*tiles, Grid(10, 10)], sharing_ground([*tiles, Grid(10, 10)], others), strict=True):
+        assert shared == [number for number, other in enumerate(others) if grid.overlaps(other)]
 
 
 @pytest.mark.parametrize("side", ["validation", "apart"])

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from sparsecover.labels.opening import open_labels as open_labels
     from sparsecover.labels.samplers import SAMPLERS as SAMPLERS
     from sparsecover.labels.shared_ground import apart_on_ground as apart_on_ground
+    from sparsecover.labels.shared_ground import ground_of as ground_of
+    from sparsecover.labels.shared_ground import sharing_ground as sharing_ground
     from sparsecover.labels.simulate import simulate_labels as simulate_labels
     from sparsecover.labels.simulate_windows import simulate_file as simulate_file
     from sparsecover.labels.vector import burn_label_set as burn_label_set
@@ -70,6 +72,8 @@ __all__, __getattr__, __dir__ = lazy_names(
         "open_labels": "opening",
         "SAMPLERS": "samplers",
         "apart_on_ground": "shared_ground",
+        "ground_of": "shared_ground",
+        "sharing_ground": "shared_ground",
         "simulate_labels": "simulate",
         "simulate_file": "simulate_windows",
         "burn_label_set": "vector",

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import shapely
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
@@ -10,7 +11,6 @@ from sparsecover.classes import UNLABELLED
 from sparsecover.grid import Grid
 from sparsecover.labels.arrays import Mask
 from sparsecover.labels.holdout import Fold, near
-from sparsecover.labels.label_raster import LabelRaster
 from sparsecover.raster.gdal import environment
 
 
@@ -45,17 +45,32 @@ def _held_elsewhere(number: int, folds: Sequence[Fold]) -> Mask | None:
     """Where other scenes hold out labels, bool [H, W] on this scene's grid; None where they share no ground."""
     grid = folds[number].train.grid
     others = [fold.held_out for other, fold in enumerate(folds) if other != number]
-    masks = [_on_grid(labels, grid) for labels in others if grid.overlaps(labels.grid)]
+    masks = [ground_of(o.values != UNLABELLED, o.grid, grid) for o in others if grid.overlaps(o.grid)]
     return np.logical_or.reduce(masks) if masks else None
 
 
-def _on_grid(labels: LabelRaster, grid: Grid) -> Mask:
-    """Pixels of a grid, bool [H, W], on which labels of another grid lie with any part."""
-    labelled = (labels.values != UNLABELLED).astype(np.uint8)
+def sharing_ground(grids: Sequence[Grid], others: Sequence[Grid]) -> list[list[int]]:
+    """For each grid the numbers of those others that overlap it; quick for thousands in one coordinate system."""
+    by_crs: dict[str | None, list[int]] = {}
+    for number, other in enumerate(others):
+        if other.is_georeferenced:
+            by_crs.setdefault(other.crs, []).append(number)
+    trees = {crs: shapely.STRtree([shapely.box(*others[n].bounds) for n in found]) for crs, found in by_crs.items()}
+    shared = []
+    for grid in grids:
+        near_ones: list[int] = []
+        for crs, found in by_crs.items():
+            near_ones += [found[i] for i in trees[crs].query(shapely.box(*grid.bounds))] if crs == grid.crs else found
+        shared.append(sorted(number for number in near_ones if grid.overlaps(others[number])))
+    return shared
+
+
+def ground_of(mask: Mask, source: Grid, grid: Grid) -> Mask:
+    """Pixels of a grid, bool [H, W], on which pixels of a mask, bool [h, w] on another grid, lie with any part."""
     out = np.zeros((grid.height, grid.width), np.uint8)
     with environment():
         reproject(
-            labelled, out, src_transform=labels.grid.transform, src_crs=labels.grid.crs, dst_transform=grid.transform,
-            dst_crs=grid.crs, resampling=Resampling.max,
+            mask.astype(np.uint8), out, src_transform=source.transform, src_crs=source.crs,
+            dst_transform=grid.transform, dst_crs=grid.crs, resampling=Resampling.max,
         )  # fmt: skip
     return out.astype(bool)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from sparsecover.classes import UNLABELLED
 from sparsecover.errors import ConfigError
 from sparsecover.grid import tiles
-from sparsecover.labels import LabelRaster
+from sparsecover.labels import LabelRaster, ground_of, sharing_ground
 from sparsecover.patches import HELD_OUT, Pair
 from sparsecover.raster import Scene
 
@@ -20,19 +20,24 @@ def held_out_hints(pairs: Sequence[Pair], apart: Sequence[Pair]) -> list[LabelRa
 
     Args:
         pairs: scenes and training labels.
-        apart: labels that validate or score, of these scenes or of others.
+        apart: labels that validate or score, of these scenes or of others, which may show the same ground.
     """
-    of_scene: dict[object, list[Pair]] = {}
-    for pair in apart:
-        of_scene.setdefault(_identity(pair[0]), []).append(pair)
-    kept = [of_scene.get(_identity(scene), []) for scene, _ in pairs]
-    if not any(kept):
+    of_scene: dict[object, list[int]] = {}
+    for number, (scene, _) in enumerate(apart):
+        of_scene.setdefault(_identity(scene), []).append(number)
+    own = [of_scene.get(_identity(scene), []) for scene, _ in pairs]
+    shared = sharing_ground([scene.grid for scene, _ in pairs], [labels.grid for _, labels in apart])
+    if not any(own) and not any(shared):
         return None
     hints = [_nothing(scene) for scene, _ in pairs]
-    for raster, others in zip(hints, kept, strict=True):
-        for _, labels in others:
+    for raster, same, overlapping in zip(hints, own, shared, strict=True):
+        for number in same:
             for tile in tiles(raster.grid.window, _TILE_PX, _TILE_PX):
-                raster.values[tile.slices][labels.read(tile) != UNLABELLED] = HELD_OUT
+                raster.values[tile.slices][apart[number][1].read(tile) != UNLABELLED] = HELD_OUT
+        for number in {*overlapping} - {*same}:
+            labels = apart[number][1]
+            labelled = labels.read(labels.grid.window) != UNLABELLED
+            raster.values[ground_of(labelled, labels.grid, raster.grid)] = HELD_OUT
     return hints
 
 
