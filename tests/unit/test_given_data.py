@@ -81,5 +81,5 @@ def test_what_no_setting_can_say_stands_at_the_top(files: Path, scenes: list[str
 def test_a_background_is_told_with_the_way_to_have_it(files: Path):
     options = LabelOptions(background="other", labelled_area="scene")
     given = given_data([files / "in/b.tif"], [files / "points.gpkg"], options)
-    assert "labels burn` with background other, labelled_area scene" in given.header("")
+    assert "labels burn` with --background other --labelled-area scene" in given.header("")
     assert "split.by" not in given.settings

@@ -28,7 +28,7 @@ from sparsecover.pipeline.splitting import PLAN, split_dataset, split_dataset_fo
 from sparsecover.pipeline.training import training_sides
 from sparsecover.training import fit
 from sparsecover.training.device import resolve_device
-from sparsecover.training.history import read_history
+from sparsecover.training.history import trained_seconds
 from sparsecover.training.memory import peak_bytes, used_bytes
 
 _STEERED = ("best_iou", "best_loss")
@@ -59,7 +59,7 @@ def work(job: Job, folder: Path, digest: str, device: str, slot: int, parallel: 
 
 
 def _result(job: Job, folder: Path, device: str) -> dict[str, Any]:
-    start, earlier = time.monotonic(), _seconds_before(folder)
+    start, earlier = time.monotonic(), trained_seconds(folder)
     dataset = open_dataset(job.config.data, job.config.classes)
     split, scored = _sides(job, dataset)
     split.plan.write(folder / PLAN)
@@ -110,13 +110,6 @@ def _scored(checkpoint: Checkpoint, pairs: Sequence[Pair], device: str) -> dict[
         gather_scores(gathered, checkpoint, [(pair.scene, pair.labels)], device=device)
         scenes[pair.key] = gathered.assessment().confusion.tolist()
     return scenes
-
-
-def _seconds_before(folder: Path) -> float:
-    """Training time of the sessions before this one."""
-    if not (folder / "state.pt").is_file():
-        return 0.0
-    return sum(float(row.get("seconds") or 0) for row in read_history(folder / "history.csv"))
 
 
 def _share(slot: int, parallel: int) -> None:

@@ -13,7 +13,10 @@ from sparsecover.labels.features import split_layer
 from sparsecover.pipeline.inputs import LabelOptions
 from sparsecover.raster.gdal import is_local
 
-_UNSAID = ("background", "labelled_area", "width_m", "radius_m", "conflict")
+_UNSAID = {
+    "background": "--background", "labelled_area": "--labelled-area", "width_m": "--width", "radius_m": "--radius",
+    "conflict": "--conflict",
+}  # fmt: skip
 _FILES = "put them below one folder, or list them in a table (data.dataset: table)"
 
 
@@ -63,10 +66,8 @@ def given_data(
     plain = LabelOptions()
     asked = {name: getattr(options, name) for name in _UNSAID if getattr(options, name) != getattr(plain, name)}
     if asked:
-        listed = ", ".join(f"{name} {value}" for name, value in asked.items())
-        lost.append(
-            f"labels: `sparsecover labels burn` with {listed} makes the label raster that data.labels must name"
-        )
+        listed = " ".join(f"{_UNSAID[name]} {value}" for name, value in asked.items())
+        lost.append(f"labels: let `sparsecover labels burn` with {listed} make a label raster, named in data.labels")
     settings = {
         "data.root": None if root is None else root.as_posix(),
         **{f"data.{key}": pattern for key, pattern in found.items()},

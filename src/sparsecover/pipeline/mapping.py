@@ -139,7 +139,7 @@ def make_map(
     """
     reporter = reporter or Silent()
     clock = _Clock()
-    earlier = sum(map(trained_seconds, Path(out).rglob("history.csv"))) if resume else 0.0
+    earlier = sum(trained_seconds(file.parent) for file in Path(out).rglob("history.csv")) if resume else 0.0
     options = LabelOptions(
         field, tuple(unlabelled), None if classes is None else Path(classes), background, labelled_area, width_m,
         radius_m, conflict,  # type: ignore[arg-type]

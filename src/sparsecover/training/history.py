@@ -41,6 +41,8 @@ def read_history(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def trained_seconds(path: Path) -> float:
-    """Time that the epochs of history.csv took, in all sessions of the run."""
-    return sum(float(row.get("seconds") or 0) for row in read_history(path))
+def trained_seconds(folder: Path) -> float:
+    """Time that the epochs of a run took, in all sessions so far; 0 where there is nothing to go on with."""
+    if not (folder / "state.pt").is_file():
+        return 0.0
+    return sum(float(row.get("seconds") or 0) for row in read_history(folder / "history.csv"))
