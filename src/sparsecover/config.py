@@ -1,15 +1,27 @@
 """The typed configuration: one object, from YAML and ``key=value`` settings, saved in every checkpoint."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from sparsecover.errors import ConfigError, nearest
 
+
+def color_code(value: Any) -> Any:
+    """``#RRGGBB`` as the code it has in a colour mask, red * 65536 + green * 256 + blue; all else as it is.
+
+    >>> color_code("#0001FF"), color_code("7")
+    (511, '7')
+    """
+    return int(value[1:], 16) if isinstance(value, str) and re.fullmatch("#[0-9a-fA-F]{6}", value) else value
+
+
 Auto = Literal["auto"]
+Code = Annotated[int, BeforeValidator(color_code)]
 AugmentPreset = Literal["none", "light", "standard", "strong"]
 
 
@@ -51,7 +63,9 @@ class DataConfig(Section):
     labels: str | None = Field(None, description="glob below root, paired with images by stem; or one vector file")
     pair_by: str | None = Field(None, description="regular expression with one group that pairs images and labels")
     field: str | None = Field(None, description="attribute of vector labels that holds the class")
-    unlabelled: tuple[int, ...] = Field((), description="codes of unlabelled pixels, beside nodata, -1 and 255")
+    unlabelled: tuple[Code, ...] = Field(
+        (), description="codes of unlabelled pixels, beside nodata, -1 and 255; '#RRGGBB' in colour masks"
+    )
     bands: tuple[int, ...] | None = Field(None, description="band numbers from 1; default: all")
     mask: str | None = Field(None, description="glob below root of rasters that are not 0 where images count as nodata")
     resize: float | tuple[int, int] | None = Field(None, description="factor, or [height, width] in pixels")

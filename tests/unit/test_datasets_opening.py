@@ -198,6 +198,14 @@ def test_colour_masks_with_a_class_table(tmp_path):
     table.write_text("code,name,color\n1,roof,#C80A00\n2,lake,#000AC8\n")
     dataset = open_dataset(DataConfig(root=tmp_path), table)
     assert [pair.labels.counts(2).tolist() for pair in dataset.pairs] == [[40, 40], [40, 40]]
+    image(tmp_path / "images" / "c.png")
+    mask(tmp_path / "masks" / "c.png", np.repeat(np.array([[1], [2]], np.uint8), 40, axis=0).reshape(8, 10))
+    image(tmp_path / "images" / "d.png")
+    mask(tmp_path / "masks" / "d.png", np.full((8, 10, 3), 155, np.uint8))
+    with pytest.raises(DataError, match=r"#9B9B9B \(80 times\).*--unlabelled, data\.unlabelled"):
+        open_dataset(DataConfig(root=tmp_path), table)
+    dataset = open_dataset(DataConfig(root=tmp_path, unlabelled=("#9B9B9B",)), table)
+    assert [pair.labels.counts(2).tolist() for pair in dataset.pairs] == [[40, 40]] * 3 + [[0, 0]]
 
 
 def test_large_sets_leave_labels_in_their_files(tmp_path, monkeypatch):

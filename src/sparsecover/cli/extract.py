@@ -32,7 +32,8 @@ _patch_options = options.combine(
                  help="Largest share of a patch without data."),
     click.option("--min-labelled", type=click.FloatRange(0, 1), default=0.0, show_default=True,
                  help="Smallest labelled share of a patch."),
-    click.option("--unlabelled", help="Codes of a label raster that mean 'not labelled', e.g. 0 or 0,9."),
+    click.option("--unlabelled", help="Codes of a label raster that mean 'not labelled', e.g. 0 or 0,9; in a colour "
+                 "mask '#9B9B9B'."),
     click.option("--field", help="Attribute of vector labels that holds the class."),
     click.option("--classes", type=_FILE, help="Codes, names, colours: .csv or QGIS .qml."),
     options.seed,

@@ -42,7 +42,8 @@ label_options = combine(
     click.option("--field", help="Attribute of vector labels that holds the class. "
         "Without it all features are one class, named after the file, where the file has no attributes or --background "
         "is given."),
-    click.option("--unlabelled", help="Codes of a label raster that mean 'not labelled', e.g. 0 or 0,9."),
+    click.option("--unlabelled", help="Codes of a label raster that mean 'not labelled', e.g. 0 or 0,9; "
+        "in a colour mask '#9B9B9B'."),
     click.option("--classes", type=click.Path(path_type=Path), help="Codes, names, colours: .csv or QGIS .qml."),
     click.option("--background", metavar="NAME", help="Class of everything inside --labelled-area that has no label."),
     click.option("--labelled-area", metavar="FILE", help="Polygons inside which everything not labelled is background; "
@@ -63,8 +64,10 @@ scene_options = combine(
 
 
 def parse_codes(text: str | None) -> tuple[int, ...]:
-    """Comma-separated integers from an option."""
+    """Comma-separated integers from an option; colours ``#RRGGBB`` become the codes they have in colour masks."""
+    from sparsecover.config import color_code
+
     try:
-        return tuple(int(part) for part in (text or "").split(",") if part.strip())
+        return tuple(int(color_code(part.strip())) for part in (text or "").split(",") if part.strip())
     except ValueError:
         raise click.BadParameter(f"{text!r} is not a list of integers such as 0 or 0,9.") from None

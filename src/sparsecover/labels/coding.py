@@ -114,5 +114,5 @@ def refuse_unknown(counts: Mapping[Any, int], scheme: ClassScheme, what: str) ->
     known = ", ".join(f"{c.code} {c.name}" if str(c.code) != c.name else c.name for c in scheme.classes)
     raise LabelError(
         f"{what} holds classes that are not among those given: {listed}. Known: {known}. "
-        "Add them to the classes, or list them as unlabelled."
+        "Add them to the classes, or list them as unlabelled (--unlabelled, data.unlabelled)."
     )

@@ -72,6 +72,12 @@ class MaskFile:
         warped = _must_warp(own, grid, path, notes)
         return cls(str(path), version, grid, warped, colors, snap, tuple(notes))
 
+    @property
+    def can_be_color(self) -> bool:
+        """Whether there are colours to read: several bands, or a palette."""
+        source = handle(self.path, self.version)
+        return len(_data_bands(source)) > 1 or bool(palette(source))
+
     def strips(self) -> Iterator[Window]:
         """Windows that cover the grid, a few hundred rows each."""
         return tiles(self.grid.window, _STRIP_ROWS, self.grid.width)
@@ -161,8 +167,10 @@ class MaskFile:
         bands = _data_bands(source)
         values = reader.read(bands if self.by_color else bands[:1], window=part)
         known = reader.read_masks(1, window=part) > 0
-        if self.by_color and len(bands) == 1:
+        if self.by_color and len(bands) == 1 and palette(source):
             values = np.array(palette(source), np.uint8)[values[0]].transpose(2, 0, 1)
+        elif self.by_color and len(bands) == 1:  # greys
+            values = values.repeat(3, axis=0)
         return values, known
 
     def _ignored(self, unlabelled: Collection[int]) -> set[int]:
