@@ -52,12 +52,14 @@ class _Probabilities(nn.Module):
     def __init__(self, network: nn.Module, clip: float | None) -> None:
         super().__init__()
         self.network, self.clip = network, clip
+        self.shape: tuple[int, ...] = ()  # of the last output
 
     def forward(self, batch: Tensor) -> Tensor:
         clipped = batch if self.clip is None else batch.clamp(-self.clip, self.clip)
         logits: Tensor = self.network(clipped)
         # Softmax in its parts: that of ONNX Runtime turns channels into the last axis and back, at five times the cost.
         shares = torch.exp(logits - logits.amax(dim=1, keepdim=True))
+        self.shape = tuple(int(length) for length in shares.shape)
         return shares / shares.sum(dim=1, keepdim=True)
 
 
@@ -117,8 +119,6 @@ def to_onnx(network: nn.Module, bands: int, size_px: int, clip: float | None = N
     onnx = _import("onnx")
     network = _Probabilities(network, clip).eval()
     example = torch.zeros(1, bands, size_px, size_px)
-    with torch.inference_mode():
-        shape = network(example).shape
     try:
         with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "network.onnx"
@@ -133,7 +133,7 @@ def to_onnx(network: nn.Module, bands: int, size_px: int, clip: float | None = N
     except (RuntimeError, TypeError, ValueError) as error:  # torch's own errors of the exporter are RuntimeErrors
         raise ModelError(f"This network cannot be written as ONNX: {str(error).splitlines()[0]}") from error
     # Padding and cropping hide the output's size from the exporter; readers such as Deepness need it.
-    for dimension, value in zip(model.graph.output[0].type.tensor_type.shape.dim[1:], shape[1:], strict=True):
+    for dimension, value in zip(model.graph.output[0].type.tensor_type.shape.dim[1:], network.shape[1:], strict=True):
         dimension.dim_value = value
     split_concatenations(model)
     onnx.checker.check_model(model)

@@ -1,7 +1,7 @@
 """The record of finished strips beside an output, from which a stopped prediction goes on.
 
 One file that only grows: a line with the settings, then one entry per strip, each with its length and checksum and
-on the disk before the next is computed. A process killed at any moment leaves at worst a broken last entry, which is
+on the disk before the next is written. A process killed at any moment leaves at worst a broken last entry, which is
 cut off. The output itself is written from the entries, so it is the same whether or not there was a stop.
 """
 
@@ -11,6 +11,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -24,7 +25,7 @@ _HEAD = struct.Struct("<III")  # bytes of the description, bytes of the data, ch
 _MAGIC = b"sparsecover journal 1\n"
 _LINE_LIMIT = 2**20
 _DTYPES = ("uint8", "float32")
-_LEVEL = 1  # of compression: quick, and class maps still shrink a hundred times
+_LEVEL = 1  # of compression by runs, which maps are full of: quicker and smaller here than with a dictionary
 
 
 class Journal:
@@ -33,6 +34,8 @@ class Journal:
     def __init__(self, path: Path, file: BinaryIO, settings: Mapping[str, Any]) -> None:
         self.path, self.settings, self._file = path, settings, file
         self._start = file.tell()
+        self._disk = ThreadPoolExecutor(1, "journal")
+        self._synced: Future[None] | None = None
 
     @classmethod
     def create(cls, path: Path, settings: Mapping[str, Any]) -> Self:
@@ -93,7 +96,7 @@ class Journal:
         return _decode(body[:described], body[described:]), end
 
     def append(self, strip: MapStrip) -> None:
-        """Put a strip on the disk.
+        """Put a strip on the disk, which may go on for a while after the call.
 
         Raises:
             OutputError: the disk is full, or another reason.
@@ -101,16 +104,27 @@ class Journal:
         description, data = _encode(strip)
         checksum = zlib.crc32(data, zlib.crc32(description))
         with _explained(self.path):
+            self._wait()
             self._file.write(_HEAD.pack(len(description), len(data), checksum) + description + data)
             self._file.flush()
-            os.fsync(self._file.fileno())
+            # A slow disk takes a second, in which the strip can be written to the outputs.
+            self._synced = self._disk.submit(os.fsync, self._file.fileno())
+
+    def _wait(self) -> None:
+        synced, self._synced = self._synced, None
+        if synced is not None:
+            synced.result()
 
     def close(self) -> None:
         """Keep the file for a later run."""
+        with contextlib.suppress(OSError):
+            self._wait()
         self._file.close()
 
     def remove(self) -> None:
         """Delete the file: the outputs are whole, or cannot be."""
+        with contextlib.suppress(OSError):
+            self._wait()
         with contextlib.suppress(OSError):
             self._file.close()
         with contextlib.suppress(OSError):
@@ -125,7 +139,7 @@ def _encode(strip: MapStrip) -> tuple[bytes, bytes]:
         "counts": strip.counts.tolist(),
         "confidence_sum": strip.confidence_sum.hex(),
     }
-    packer = zlib.compressobj(_LEVEL)
+    packer = zlib.compressobj(_LEVEL, strategy=zlib.Z_RLE)
     parts = [packer.compress(np.ascontiguousarray(array).data) for array in strip.arrays.values()]
     return json.dumps(description).encode(), b"".join([*parts, packer.flush()])
 

@@ -33,7 +33,8 @@ class Predictor:
 
     def prepare(self, values: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
         """Values [C, h, w] as stored to the network's input, float32 [M * C, h, w] for M different normalisers."""
-        return np.concatenate([_normalise(n, values, valid) for n in self._normalizers])
+        parts = [_normalise(n, values, valid) for n in self._normalizers]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     @property
     def _normalizers(self) -> list[Normalizer | None]:

@@ -144,7 +144,8 @@ def _compute(pieces: list[_Piece], predictor: Predictor, batch_size: int) -> lis
         return pieces
     # A batch of another shape may be computed by other kernels, whose last digits differ.
     inputs += inputs[:1] * (batch_size - len(inputs))
-    results = iter(from_network(predictor(torch.from_numpy(np.stack(inputs)))))
+    batch = inputs[0][None] if len(inputs) == 1 else np.stack(inputs)
+    results = iter(from_network(predictor(torch.from_numpy(batch))))
     return [piece if piece.data is None else piece._replace(data=next(results)) for piece in pieces]
 
 
