@@ -1,10 +1,9 @@
-"""A small georeferenced scene with a few labels, made once, and the command line in a fresh process."""
+"""A small georeferenced scene with a few labels, made once, and the command line in a process of its own."""
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import geopandas as gpd
@@ -16,6 +15,8 @@ from shapely.geometry import Point, box
 
 from sparsecover.grid import Grid
 from sparsecover.raster import MapWriter
+
+from .warm import COMMAND, run_python
 
 QUICK = ("--set", "train.epochs=2", "--set", "patches.per_epoch=8", "--set", "patches.size_px=32",
          "--set", "model.base_channels=4", "--set", "model.depth=3", "--set", "train.batch_size=4")  # fmt: skip
@@ -70,18 +71,8 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def cli() -> Command:
-    """Run ``sparsecover ARGUMENTS`` in a fresh process with warnings as errors where they are ours."""
-
-    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "sparsecover", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"} | environment,
-        )
-
-    return run
+    """Run ``sparsecover ARGUMENTS`` in a process of its own."""
+    return partial(run_python, COMMAND)
 
 
 def assert_users_mistake(result: subprocess.CompletedProcess[str], *words: str) -> None:
