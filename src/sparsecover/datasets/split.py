@@ -255,7 +255,7 @@ def _whole(pairs: Sequence[Pair], sides: Sequence[int | None], by: str) -> Split
 
 
 def _checked(split: Split, wanted: set[str], num_classes: int) -> Split:
-    """Refuse sides without pairs, and note classes that are tested but never trained on."""
+    """Refuse sides without pairs, and note classes that are never trained on."""
     for name, members in split.sides.items():
         if name in wanted and not members:
             raise DataError(
@@ -266,7 +266,7 @@ def _checked(split: Split, wanted: set[str], num_classes: int) -> Split:
     counts = {
         name: class_counts([pair.labels for pair in members], num_classes) for name, members in split.sides.items()
     }
-    for k in np.flatnonzero((counts["train"] == 0) & (counts["validation"] + counts["test"] > 0)):
+    for k in np.flatnonzero(counts["train"] == 0) if split.sides["train"] else ():
         labels = next(pair.labels for members in split.sides.values() for pair in members)
         name = labels.scheme.names[k] if labels.scheme else str(k)
         split.notes.append(f"The class {name} has no training label; it can never be predicted.")
