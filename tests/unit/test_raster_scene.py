@@ -528,6 +528,20 @@ def test_each_file_of_a_stack_is_resized_from_its_own_pixels(tmp_path: Path) -> 
     assert not stack.masked(mask).at_resolution(20).read()[1][:2, :2].any()
 
 
+def test_a_mask_counts_where_no_file_of_a_stack_is_averaged(tmp_path: Path) -> None:
+    """Bands of the coarser files alone, and a scene that becomes narrower but not lower."""
+    files = []
+    for k in (1, 2):
+        place = PLACE | {"transform": PLACE["transform"] @ Affine.scale(k)}
+        files.append(save(tmp_path / f"{k}.tif", np.ones((1, 24 // k, 36 // k), np.uint8), **place))
+    clouds = np.zeros((1, 24, 36), np.uint8)
+    clouds[0, :12, :8] = 1
+    scene = open_scene(files).masked(save(tmp_path / "mask.tif", clouds, **PLACE))
+    for small in (scene.select([2]).at_resolution(20), scene.resized(24, 18)):
+        factors = 24 // small.grid.height, 36 // small.grid.width
+        np.testing.assert_array_equal(~small.read()[1], clouds[0, :: factors[0], :: factors[1]].astype(bool))
+
+
 def test_resized_pixels_are_invalid_where_most_of_them_is() -> None:
     valid = np.array([[1, 0, 0, 0], [1, 0, 1, 0]], bool)
     scene = Scene.from_array(np.full((1, 2, 4), 9, np.uint8), valid).resized(1, 2)

@@ -210,6 +210,8 @@ def resized(source: Source, height: int, width: int) -> Source:
     if not isinstance(stack, StackSource) or height > stack.grid.height:
         return ResizedSource(source, height, width)
     files = [part.inner if isinstance(part, ResizedSource) else part for part in stack.parts]
+    if mask is not None and not any(_is_averaged(file, height) for file in files):
+        return ResizedSource(source, height, width)  # no file would carry the mask
     parts = [_resized_file(file, mask, height, width) for file in files]
     return StackSource(tuple(parts), stack.grid.resized(height, width))
 
@@ -217,11 +219,15 @@ def resized(source: Source, height: int, width: int) -> Source:
 def _resized_file(source: Source, mask: Source | None, height: int, width: int) -> Source:
     """One file of a stack; what is averaged is masked before, so that no cloud is mixed in."""
     grid = source.grid
-    if mask is not None and grid.height > height:
+    if mask is not None and _is_averaged(source, height):
         if (mask.grid.height, mask.grid.width) != (grid.height, grid.width):
             mask = ResizedSource(mask, grid.height, grid.width, nearest=True)
         source = MaskedSource(source, mask)
     return resized(source, height, width)
+
+
+def _is_averaged(source: Source, height: int) -> bool:
+    return source.grid.height > height
 
 
 def blank(values: Values, valid: Valid) -> tuple[Values, Valid]:
