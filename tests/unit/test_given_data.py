@@ -15,7 +15,8 @@ from sparsecover.pipeline.inputs import LabelOptions
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     """Scenes a[1].tif and b.tif, their labels, and points."""
-    for name in ("in/a[1].tif", "in/b.tif", "in/note.txt", "own/a[1].png", "own/b.png", "one.png", "cloud.tif"):
+    names = ("in/a[1].tif", "in/b.tif", "in/note.txt", "own/a[1].png", "own/b.png", "one.png", "cloud.tif", "x;y/c.tif")
+    for name in (*names, "bare"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     gpd.GeoDataFrame({"kind": [1]}, geometry=[Point(1, 2)], crs="EPSG:4326").to_file(tmp_path / "points.gpkg")
@@ -66,6 +67,8 @@ def test_options_become_settings_and_features_are_held_out_whole(files: Path):
     ("scenes", "labels", "missing"),
     [
         (["in/a[1].tif", "one.png"], ["points.gpkg"], "images: "),
+        (["x;y/c.tif"], ["one.png"], "images: "),
+        (["bare"], ["one.png"], "images: "),
         (["in/b.tif"], ["points.gpkg|layername=points"], "labels: "),
         (["in/a[1].tif", "in/b.tif"], ["own/b.png", "own/a[1].png"], "labels: "),
     ],
@@ -76,6 +79,14 @@ def test_what_no_setting_can_say_stands_at_the_top(files: Path, scenes: list[str
     header = given.header("").splitlines()
     assert all(line.startswith("# ") for line in header)
     assert header[1].startswith(f"# - {missing}")
+
+
+def test_addresses_are_told_without_secrets(files: Path):
+    address = "/vsicurl/https://me:secret@example.org/a.tif?token=abc"
+    header = given_data([address], [files / "one.png"], LabelOptions()).header("")
+    assert "example.org/a.tif" in header
+    assert "secret" not in header
+    assert "abc" not in header
 
 
 def test_a_background_is_told_with_the_way_to_have_it(files: Path):

@@ -48,8 +48,16 @@ def command_line() -> str:
     if Path(sys.argv[0]).stem != "sparsecover":
         return ""
     given = [argument for argument in sys.argv[1:] if argument != "--resume"]
-    shown = [re.sub(r"(?<=://)[^/@]*@|(?<=\S)\?\S*", "", a) if "://" in a else a for a in given]
-    return shlex.join(["sparsecover", *shown])
+    return shlex.join(["sparsecover", *map(without_secrets, given)])
+
+
+def without_secrets(text: str) -> str:
+    """An address without its password and signature; all else as it is.
+
+    >>> without_secrets("https://me:secret@example.org/a.tif?token=abc")
+    'https://example.org/a.tif'
+    """
+    return re.sub(r"(?<=://)[^/@]*@|(?<=\S)\?\S*", "", text) if "://" in text else text
 
 
 def _percent(share: float) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsecover.config import Config
+from sparsecover.evaluation.pages import without_secrets
 from sparsecover.labels import is_vector
 from sparsecover.labels.features import split_layer
 from sparsecover.pipeline.inputs import LabelOptions
@@ -61,7 +62,9 @@ def given_data(
     }
     given: dict[str, Sequence[str | Path]] = {"images": scenes, "labels": labels, "mask": [mask] if mask else []}
     lost = [
-        f"{key}: {', '.join(map(str, files))}: {_FILES}" for key, files in given.items() if files and not found[key]
+        f"{key}: {', '.join(without_secrets(str(file)) for file in files)}: {_FILES}"
+        for key, files in given.items()
+        if files and not found[key]
     ]
     plain = LabelOptions()
     asked = {name: getattr(options, name) for name in _UNSAID if getattr(options, name) != getattr(plain, name)}
@@ -97,7 +100,7 @@ def _absolute(file: str | Path) -> Path:
 def _pattern(files: Sequence[str | Path], root: Path | None, between: str | None = None) -> str | None:
     """A pattern below ``root`` that finds these files and no others, or one for each, joined; None without any."""
     paths = [_absolute(file) for file in files]
-    if root is None or not all(path.is_file() and ";" not in path.name for path in paths):
+    if root is None or not all(path.is_file() and _can_be_found(path.relative_to(root)) for path in paths):
         return None
     if len(paths) == 1 or between is not None:
         return (between or "").join(escape(path.relative_to(root).as_posix()) for path in paths)
@@ -105,6 +108,11 @@ def _pattern(files: Sequence[str | Path], root: Path | None, between: str | None
     if {*paths} != {path for path in folder.glob(f"*{ending}") if path.is_file()}:
         return None
     return escape(folder.relative_to(root).as_posix()) + f"/*{ending}"
+
+
+def _can_be_found(path: Path) -> bool:
+    """Whether a pattern reaches a file: ``;`` parts patterns, and hidden files and those without an ending are not."""
+    return bool(path.suffix) and not path.name.startswith(".") and ";" not in path.as_posix()
 
 
 def _pair_up(scenes: Sequence[str | Path], labels: Sequence[str | Path], stack: bool) -> bool:
