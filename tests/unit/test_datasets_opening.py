@@ -206,6 +206,11 @@ def test_colour_masks_with_a_class_table(tmp_path):
         open_dataset(DataConfig(root=tmp_path), table)
     dataset = open_dataset(DataConfig(root=tmp_path, unlabelled=("#9B9B9B",)), table)
     assert [pair.labels.counts(2).tolist() for pair in dataset.pairs] == [[40, 40]] * 3 + [[0, 0]]
+    assert not [note for note in dataset.notes if "first was taken" in note]
+    image(tmp_path / "images" / "e.png")
+    raster(tmp_path / "masks" / "e.tif", np.repeat(np.array([1, 2], np.uint8), 40).reshape(1, 8, 10).repeat(2, axis=0))
+    dataset = open_dataset(DataConfig(root=tmp_path, unlabelled=("#9B9B9B",)), table)
+    assert dataset.pairs[-1].labels.counts(2).tolist() == [40, 40]  # two equal bands are codes
 
 
 def test_large_sets_leave_labels_in_their_files(tmp_path, monkeypatch):

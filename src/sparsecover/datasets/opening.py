@@ -141,10 +141,7 @@ def _same_kind(opened: Sequence[_Opened]) -> list[_Opened]:
     """Masks with a palette, or wholly grey, are read by colour where others of the set are colour masks."""
     if not any(o.mask is not None and o.mask.by_color for o in opened):
         return list(opened)
-    return [
-        replace(o, mask=replace(o.mask, by_color=True)) if o.mask is not None and o.mask.can_be_color else o
-        for o in opened
-    ]
+    return [o if o.mask is None else replace(o, mask=o.mask.in_color()) for o in opened]
 
 
 def _same_bands(opened: Sequence[_Opened], skip: bool, left_out: list[str]) -> list[_Opened]:

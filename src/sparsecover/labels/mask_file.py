@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,6 +26,7 @@ ALWAYS_UNLABELLED = frozenset({-1, 255})
 """Codes that mean unlabelled in every label raster, beside the file's own nodata."""
 
 _STRIP_ROWS = 512
+_FIRST_TAKEN = " holds equal bands; the first was taken."
 
 
 @dataclass(frozen=True)
@@ -66,17 +67,19 @@ class MaskFile:
             raise _unreadable(path, error) from error
         notes = []
         if not colors and len(_data_bands(source)) > 1:
-            notes.append(f"{Path(path).name} holds equal bands; the first was taken.")
+            notes.append(f"{Path(path).name}{_FIRST_TAKEN}")
         if grid is None:
             return cls(str(path), version, own, False, colors, snap, tuple(notes))
         warped = _must_warp(own, grid, path, notes)
         return cls(str(path), version, grid, warped, colors, snap, tuple(notes))
 
-    @property
-    def can_be_color(self) -> bool:
-        """Whether there are colours to read: several bands, or a palette."""
+    def in_color(self) -> Self:
+        """The same file read by colour where it has any, three bands of bytes or a palette; else as it is."""
         source = handle(self.path, self.version)
-        return len(_data_bands(source)) > 1 or bool(palette(source))
+        if not palette(source) and (len(_data_bands(source)) != 3 or set(source.dtypes) != {"uint8"}):
+            return self
+        notes = tuple(note for note in self.notes if not note.endswith(_FIRST_TAKEN))
+        return replace(self, by_color=True, notes=notes)
 
     def strips(self) -> Iterator[Window]:
         """Windows that cover the grid, a few hundred rows each."""
