@@ -19,7 +19,7 @@ from sparsecover.datasets import Dataset, Entry, Listing, Pair, open_dataset, op
 from sparsecover.errors import DataError, OutputError, SceneError
 from sparsecover.grid import Grid
 from sparsecover.labels import LabelRaster
-from sparsecover.patches import extract
+from sparsecover.patches import extract, extract_view
 from sparsecover.patches.extract import extract_patches
 from sparsecover.patches.extract_plan import ExtractOptions, assign_sides, plan_pair, regular_windows
 from sparsecover.patches.extract_sources import match_sources
@@ -261,7 +261,7 @@ def test_regular_windows():
     assert [(w.row, w.col) for w in windows] == [(r, c) for r in (0, 30) for c in (0, 30, 60)]
 
 
-def test_a_sheet_of_pictures(tmp_path):
+def test_a_sheet_of_pictures(tmp_path, monkeypatch):
     extract_patches(dataset(), tmp_path, options(max_nodata=1))
     patch_sheet(tmp_path, tmp_path / "sheet.png", number=3)
     picture = imread(tmp_path / "sheet.png")
@@ -269,6 +269,9 @@ def test_a_sheet_of_pictures(tmp_path):
         assert (picture[..., :3] == color).all(axis=-1).sum() > 1000
     with pytest.raises(OutputError):
         patch_sheet(tmp_path, tmp_path / "missing" / "sheet.png")
+    monkeypatch.setattr(extract_view, "_MOST_PATCHES", 2)
+    with pytest.raises(DataError, match=r"at most 2 patches; 600 .* smaller -n"):
+        patch_sheet(tmp_path, tmp_path / "sheet.png", number=600)
 
 
 def touch(*paths: Path) -> None:

@@ -14,6 +14,7 @@ from sparsecover.patches.extract import CLASSES, MANIFEST
 from sparsecover.patches.extract_plan import SIDES
 from sparsecover.raster import open_scene
 
+_MOST_PATCHES = 100  # a PNG of more would be longer than the 65,535 dots that can be drawn
 _SIDE_IN = (1.9, 4.0)  # of a picture: a pixel of a patch is one of the sheet, where it is not too small or too large
 
 
@@ -41,9 +42,11 @@ def patch_sheet(out: Path, path: Path, number: int = 8, seed: int = 0) -> None:
     """Write a PNG with a row for each of some patches: image, labels, and labels over the image; and a legend.
 
     Raises:
-        DataError: no manifest; OutputError: the file cannot be written.
+        DataError: no manifest, or more patches than a sheet holds; OutputError: the file cannot be written.
     """
     rows = _manifest(out)
+    if min(number, len(rows)) > _MOST_PATCHES:
+        raise DataError(f"A sheet holds at most {_MOST_PATCHES} patches; {number} were asked for. Give a smaller -n.")
     folder = _folder(out)
     scheme = ClassScheme.from_dicts(read_class_table(folder / CLASSES))
     chosen = np.random.default_rng(seed).permutation(len(rows))[:number]
