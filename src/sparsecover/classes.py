@@ -118,7 +118,7 @@ class ClassScheme:
         lookup = np.full(256, NODATA_CODE, np.uint8)
         lookup[: len(self)] = self.map_codes
         # Byte by byte; NumPy would first widen the indices to eight bytes each.
-        codes = bytearray(np.ascontiguousarray(indices)).translate(lookup.tobytes())
+        codes = bytearray(np.ascontiguousarray(indices, np.uint8)).translate(lookup.tobytes())
         return np.frombuffer(codes, np.uint8).reshape(indices.shape)
 
     def as_dicts(self) -> list[dict[str, object]]:

@@ -24,6 +24,7 @@ def test_codes_are_ordered_and_written_as_they_are() -> None:
     assert scheme.names == ("water", "wood")
     indices = np.array([[0, 1, UNLABELLED]], np.uint8)
     np.testing.assert_array_equal(scheme.encode(indices), [[10, 30, 255]])
+    np.testing.assert_array_equal(scheme.encode(indices.astype(np.int64).T), [[10], [30], [255]])
 
 
 def test_codes_beyond_a_byte_are_remapped_and_named() -> None:
