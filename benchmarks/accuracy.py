@@ -1,4 +1,4 @@
-"""Accuracy on real imagery through the command line, with the time each training takes: the table of the README.
+"""Accuracy on real imagery through the command line, with the time each map or training takes: the table of the README.
 
     python benchmarks/accuracy.py FOLDER [--seeds 0 1 2] [--only NAME] [--out FOLDER]
 
@@ -14,9 +14,10 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 RECIPES = Path(__file__).parents[1] / "recipes"
+FORESTS = ("random-forest-features", "random-forest")
+MODELS = {"network": "unet", "forest on features": FORESTS[0], "forest on pixels": FORESTS[1]}
 
 
 @dataclass(frozen=True)
@@ -66,37 +67,58 @@ def settings(*values: str) -> list[str]:
     return [part for value in values for part in ("--set", value)]
 
 
-def measure(case: Case, data: Path, out: Path, seed: int) -> tuple[float, list[dict[str, Any]]]:
-    """Seconds of the map or the training, and the metrics of each evaluation."""
+Scores = dict[str, list[float]]
+"""mIoU by model, one a test."""
+
+
+def measure_map(case: Case, data: Path, out: Path, seed: int) -> tuple[float, Scores]:
+    """Seconds of the whole map, and the models that it compared on held-out labels."""
     folder, start = data / case.folder, time.monotonic()
-    if case.arguments[0] == "map":
-        files = [str(folder / a) if (folder / a).is_file() else a for a in case.arguments]
-        sparsecover(*files, "--seed", seed, "--out", out)
-        return time.monotonic() - start, [json.loads((out / "metrics.json").read_text())]
-    root, seeds = f"data.root={folder}", [f"{key}={seed}" for key in ("seed", *case.reseeded)]
-    recipe = RECIPES / case.arguments[0]
-    sparsecover("train", "--config", recipe, *settings(root, *seeds), "--out", out)
+    files = [str(folder / a) if (folder / a).is_file() else a for a in case.arguments]
+    sparsecover(*files, "--seed", seed, "--out", out)
     seconds = time.monotonic() - start
+    compared = json.loads((out / "metrics.json").read_text())["comparison"]["models"]
+    return seconds, {title: [compared[name]["miou"]] for name, title in zip(MODELS.values(), MODELS, strict=True)}
+
+
+def measure_recipe(case: Case, data: Path, out: Path, seed: int) -> tuple[float, Scores]:
+    """Seconds of the network's training, and the scores of each model on each test."""
+    root, seeds = f"data.root={data / case.folder}", [f"{key}={seed}" for key in ("seed", *case.reseeded)]
+    recipe = RECIPES / case.arguments[0]
     tests = [(recipe, seeds)] + ([(RECIPES / case.also[0], list(case.also[1:]))] if case.also else [])
-    scores = []
-    for number, (config, values) in enumerate(tests):
-        scored, model = out / f"evaluation{number}", out / "last.safetensors"
-        sparsecover("evaluate", "--config", config, *settings(root, *values), "--model", model, "--out", scored)
-        scores.append(json.loads((scored / "metrics.json").read_text()))
-    return seconds, scores
+    scores: Scores = {}
+    seconds: dict[str, float] = {}
+    for title, name in MODELS.items():
+        model = [f"model={{name: {name}}}"] if name in FORESTS else []
+        start, run = time.monotonic(), out / title
+        sparsecover("train", "--config", recipe, *settings(root, *seeds, *model), "--out", run)
+        seconds[title] = time.monotonic() - start
+        scores[title] = [evaluated(config, run, root, values, number) for number, (config, values) in enumerate(tests)]
+    return seconds["network"], scores
 
 
-def row(name: str, runs: list[tuple[float, list[dict[str, Any]]]]) -> str:
-    """A row of the table: mean and range over the seeds."""
+def evaluated(config: Path, run: Path, root: str, values: list[str], number: int) -> float:
+    """mIoU of a trained model on the test labels of a configuration."""
+    out = run / f"evaluation{number}"
+    model = run / "last.safetensors"
+    sparsecover("evaluate", "--config", config, *settings(root, *values), "--model", model, "--out", out)
+    return float(json.loads((out / "metrics.json").read_text())["miou"])
 
-    def spread(values: list[float]) -> str:
-        few = f" ({min(values):.2f} to {max(values):.2f})" if len(values) > 1 else ""
-        return f"{statistics.mean(values):.3f}{few}"
 
-    scores = [spread([run[1][i]["miou"] for run in runs]) for i in range(len(runs[0][1]))]
-    forests = [run[1][0]["baseline"]["miou"] for run in runs if run[1][0].get("baseline")]
-    seconds = statistics.mean(run[0] for run in runs)
-    return f"| {name} | {'; '.join(scores)} | {spread(forests) if forests else ''} | {seconds:.0f} s |"
+def row(name: str, runs: list[tuple[float, Scores]]) -> str:
+    """A row of the table: mean and range over the seeds, model by model; tests after one another."""
+    cells = []
+    for title in MODELS:
+        by_test = zip(*(scores[title] for _, scores in runs), strict=True)
+        cells.append("; ".join(spread(list(values)) for values in by_test))
+    seconds = statistics.mean(seconds for seconds, _ in runs)
+    return f"| {name} | {' | '.join(cells)} | {seconds:.0f} s |"
+
+
+def spread(values: list[float]) -> str:
+    """Mean, and range where there are several."""
+    few = f" ({min(values):.2f} to {max(values):.2f})" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{few}"
 
 
 def main() -> None:
@@ -108,13 +130,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="keep the results here")
     given = parser.parse_args()
     print(f"mIoU over the seeds {given.seeds}: mean (range)")
-    print("| data | network | forest on pixels | time |\n|---|---|---|---|")
+    print(f"| data | {' | '.join(MODELS)} | time |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as temporary:
         out = given.out or Path(temporary)
         for name, case in CASES.items():
             if given.only and given.only not in name:
                 continue
             folders = [out / f"{Path(case.folder).name}-{seed}" for seed in given.seeds]
+            measure = measure_map if case.arguments[0] == "map" else measure_recipe
             runs = [measure(case, given.data, f, seed) for f, seed in zip(folders, given.seeds, strict=True)]
             print(row(name, runs), flush=True)
 
