@@ -41,6 +41,12 @@ def test_a_folder_that_was_there_is_kept(tmp_path: Path) -> None:
         pass
 
 
+def test_a_helping_process_leaves_the_folder_to_the_one_it_helps(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), results_in(tmp_path / "out", "report.html", ours=False):
+        raise KeyboardInterrupt
+    assert (tmp_path / "out").is_dir()
+
+
 @pytest.mark.parametrize("file", ["state.pt", "fold_1/last.safetensors", "diverged.txt"])
 def test_what_was_trained_is_kept_and_a_stop_tells_how_to_go_on(tmp_path: Path, file: str) -> None:
     error = fail(tmp_path / "out", DataError("no"), file)

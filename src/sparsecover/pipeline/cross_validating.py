@@ -121,7 +121,8 @@ def cross_validate(
     notes = (*dataset.notes, *dict.fromkeys(note for split in splits for note in split.notes), *_caveats(config))
     for note in notes:
         reporter.note(note)
-    with results_in(Path(out), "metrics.json", resume=resume, overwrite=overwrite) as folder:
+    ours = not is_helper()
+    with results_in(Path(out), "metrics.json", resume=resume, overwrite=overwrite, ours=ours) as folder:
         models = tuple(folder / f"fold_{number}" / LAST for number in range(1, len(splits) + 1))
         for number, (split, model) in enumerate(zip(splits, models, strict=True), start=1):
             reporter.stage(f"Fold {number} of {len(splits)}")
@@ -135,7 +136,7 @@ def cross_validate(
         # The last network, not the one that was best on the labels that score it.
         confusions = np.array([load_checkpoint(model).metrics["confusion"] for model in models], np.int64)
         result = CrossValidation(models, confusions, dataset.scheme, notes)
-        if not is_helper():
+        if ours:
             write_file(folder / "metrics.json", json.dumps(result.as_dict(), indent=2))
         return result
 

@@ -14,17 +14,25 @@ _WORTH_KEEPING = ("state.pt", "*.safetensors", "diverged.txt")
 
 
 @contextlib.contextmanager
-def results_in(folder: Path, result: str, *, resume: bool = False, overwrite: bool = False) -> Iterator[Path]:
-    """A folder for the results of what runs inside; arguments and errors are those of `prepare_folder`.
+def results_in(
+    folder: Path, result: str, *, resume: bool = False, overwrite: bool = False, ours: bool = True
+) -> Iterator[Path]:
+    """A folder for the results of what runs inside; other arguments and errors are those of `prepare_folder`.
 
     Where that fails or is stopped before anything was trained, a folder that was made here is removed with all that it
     holds. Where it is stopped later, the message tells how to go on.
+
+    Args:
+        ours: False in a process that helps another one, which may be saving its state there: nothing is removed or
+            told.
     """
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     prepare_folder(folder, result, resume, overwrite)
     try:
         yield folder
     except BaseException as stop:
+        if not ours:
+            raise
         if any(True for pattern in _WORTH_KEEPING for _ in folder.rglob(pattern)):
             if not isinstance(stop, Exception) and not getattr(stop, "__notes__", ()):
                 stop.add_note(f"{folder} holds what is done: the same command with --resume goes on from there.")

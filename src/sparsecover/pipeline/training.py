@@ -53,8 +53,9 @@ def train(
     split = split_dataset(dataset, config)
     for note in (*dataset.notes, *split.notes):
         reporter.note(note)
-    with results_in(Path(out), "last.safetensors", resume=resume, overwrite=overwrite) as folder:
-        if not is_helper():
+    ours = not is_helper()
+    with results_in(Path(out), "last.safetensors", resume=resume, overwrite=overwrite, ours=ours) as folder:
+        if ours:
             split.plan.write(folder / PLAN)
         reporter.note(f"The split is in {PLAN}, SHA-256 {split.plan.digest[:16]}.")
         reporter.stage("Training")
