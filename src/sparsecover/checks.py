@@ -172,7 +172,8 @@ def check_field(table: Sequence[Mapping[str, Any]]) -> list[Finding]:
         Finding(
             "warning",
             f"Each of the {len(features)} features is a class of its own: the field looks like an identifier.",
-            "Give the one that holds the class with --field; `sparsecover labels info` counts features by class.",
+            "Give the one that holds the class with --field; `sparsecover labels info` counts features by class. If "
+            "these are the classes, label each in more places.",
         )
     ]
 

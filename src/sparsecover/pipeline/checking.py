@@ -49,9 +49,8 @@ def check_inputs(
         return CheckResult((Finding("error", str(error)),), [], ())
     findings = [finding for scene in inputs.scenes for finding in check_scene(scene)]
     findings += check_labels(inputs.counts, inputs.scheme, inputs.pixels)
-    findings += check_field(inputs.table) or check_groups(
-        [labels for _, labels in inputs.pairs], inputs.scheme, BUFFER_PX
-    )
+    findings += check_field(inputs.table)
+    findings += check_groups([labels for _, labels in inputs.pairs], inputs.scheme, BUFFER_PX)
     return CheckResult(tuple(findings), inputs.table, tuple(inputs.notes))
 
 
