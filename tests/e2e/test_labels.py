@@ -96,6 +96,8 @@ def test_features_are_counted_without_a_scene(small: SmallScene, capsys: pytest.
     assert "features is a class of its own" in capsys.readouterr().out
     assert run(["labels", "info", str(small.labels)]) == 2
     assert "Say which field" in capsys.readouterr().err
+    assert run(["labels", "info", str(small.labels), "--unlabelled", "#9B9B9"]) == 2
+    assert "colours such as '#9B9B9B'" in capsys.readouterr().err
 
 
 def test_scene_and_labels_have_the_same_names_in_every_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,4 +70,5 @@ def parse_codes(text: str | None) -> tuple[int, ...]:
     try:
         return tuple(int(color_code(part.strip())) for part in (text or "").split(",") if part.strip())
     except ValueError:
-        raise click.BadParameter(f"{text!r} is not a list of integers such as 0 or 0,9.") from None
+        colors = ", or of colours such as '#9B9B9B'" if "#" in (text or "") else ""
+        raise click.BadParameter(f"{text!r} is not a list of integers such as 0 or 0,9{colors}.") from None
