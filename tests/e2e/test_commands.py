@@ -1,4 +1,4 @@
-"""The other commands, each in a fresh process: what they print, write and refuse."""
+"""The other commands, each in a process of its own: what they print, write and refuse."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""``extract single``, ``batch``, ``info`` and ``show`` in a fresh process."""
+"""``extract single``, ``batch``, ``info`` and ``show`` in a process of its own."""
 
 import csv
 import shutil

@@ -1,4 +1,4 @@
-"""``labels simulate`` in a fresh process: rasters and vectors of the same labels, and the budget to the pixel."""
+"""``labels simulate`` in a process of its own: rasters and vectors of the same labels, and the budget to the pixel."""
 
 import re
 from pathlib import Path
