@@ -1,4 +1,4 @@
-"""``data list``, ``data get`` and ``data info`` in a process of its own; downloads come from a server on this machine."""
+"""``data list``, ``data get`` and ``data info`` in processes of their own; downloads come from a local server."""
 
 import hashlib
 import io
