@@ -1,6 +1,7 @@
 """ONNX: the graph that Deepness reads, and ONNX Runtime as our own runtime."""
 
 import json
+import math
 import sys
 
 import numpy as np
@@ -126,17 +127,24 @@ def test_runtimes_agree(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["unet", "unetplusplus"])
-def test_skips_are_added_instead_of_joined(name):
+def test_no_joined_map_of_skips_is_held(monkeypatch, name):
     import onnx
 
     from sparsecover.inference import exporting
 
     network = checkpoint(name, base_channels=4, depth=3).model()
-    model = onnx.load_from_string(exporting.to_onnx(network, 2, 32))
-    assert "Concat" not in {node.op_type for node in model.graph.node}
-    assert len(model.graph.initializer) == len({name for node in model.graph.node for name in node.input} & {
-        weight.name for weight in model.graph.initializer
-    })  # fmt: skip
+
+    def largest_map_and_bytes():
+        graph = exporting.to_onnx(network, 2, 32)
+        made = onnx.shape_inference.infer_shapes(onnx.load_from_string(graph)).graph.value_info
+        # The first dimension is the batch, which is not known.
+        return max(math.prod(d.dim_value for d in m.type.tensor_type.shape.dim[1:]) for m in made), len(graph)
+
+    largest, size = largest_map_and_bytes()
+    monkeypatch.setattr(exporting, "split_concatenations", lambda model: None)
+    joined, whole = largest_map_and_bytes()
+    assert largest < joined
+    assert size < 1.1 * whole  # no weight is there twice
 
 
 def test_what_several_layers_read_stays_joined():
@@ -152,6 +160,42 @@ def test_what_several_layers_read_stays_joined():
     network, batch = Both().eval(), torch.randn(1, 2, 32, 32)
     expected = torch.softmax(network(batch), 1).detach()
     torch.testing.assert_close(OnnxRuntime(network, 2, 32)(batch), expected, rtol=0, atol=1e-5)
+
+
+def convolved_where_bright(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.conv2d(x, weight) if bool(x.mean() > 0) else x
+
+
+class Branching(torch.nn.Module):
+    """Its second weight is read in one branch alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = torch.nn.Conv2d(2, 3, 1, bias=False)
+        self.weight = torch.nn.Parameter(torch.randn(3, 3, 1, 1))
+        self.second = torch.jit.script(convolved_where_bright)
+
+    def forward(self, x):
+        return self.second(self.first(x), self.weight)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # there is no other way to trace a branch
+def test_branches_of_a_network_are_kept():
+    network = Branching().eval()
+    runtime, bright = OnnxRuntime(network, 2, 32), torch.rand(1, 2, 32, 32)
+    for batch in (bright, -bright):
+        torch.testing.assert_close(runtime(batch), torch.softmax(network(batch), 1).detach(), rtol=0, atol=1e-5)
+
+
+def test_an_invalid_graph_is_told_as_a_network_without_onnx(monkeypatch):
+    import onnx
+
+    from sparsecover.inference import exporting
+
+    monkeypatch.setattr(exporting, "split_concatenations", lambda model: model.graph.ClearField("initializer"))
+    with pytest.raises(ModelError, match="cannot be written as ONNX") as told:
+        exporting.to_onnx(checkpoint().model(), 2, 32)
+    assert isinstance(told.value.__cause__, onnx.checker.ValidationError)
 
 
 def test_predictions_agree_over_runtimes_with_tta(tmp_path):

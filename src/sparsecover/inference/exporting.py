@@ -117,28 +117,34 @@ def to_onnx(network: nn.Module, bands: int, size_px: int, clip: float | None = N
         ModelError: the network cannot be expressed in ONNX.
     """
     onnx = _import("onnx")
-    network = _Probabilities(network, clip).eval()
-    example = torch.zeros(1, bands, size_px, size_px)
+    # torch's own errors of the exporter are RuntimeErrors
+    failures = (RuntimeError, TypeError, ValueError, onnx.checker.ValidationError)
     try:
-        with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "network.onnx"
-            # Tracing warns of shapes that become constants, which is what a fixed tile size means. The exporter by
-            # tracing needs no further package, unlike its successor.
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                network, (example,), file, dynamo=False, opset_version=_OPSET, input_names=["input"],
-                output_names=["output"], dynamic_axes={"input": {0: "batch"}, "output": {0: "batch"}},
-            )  # fmt: skip
-            model = onnx.load(file)
-    except (RuntimeError, TypeError, ValueError) as error:  # torch's own errors of the exporter are RuntimeErrors
+        model = _traced(_Probabilities(network, clip).eval(), torch.zeros(1, bands, size_px, size_px))
+        split_concatenations(model)
+        onnx.checker.check_model(model)
+    except failures as error:
         raise ModelError(f"This network cannot be written as ONNX: {str(error).splitlines()[0]}") from error
+    serialised: bytes = model.SerializeToString()
+    return serialised
+
+
+def _traced(network: _Probabilities, example: Tensor) -> Any:
+    """A network as ``onnx.ModelProto``, for batches of any number of windows like the example."""
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "network.onnx"
+        # Tracing warns of shapes that become constants, which is what a fixed tile size means. The exporter by
+        # tracing needs no further package, unlike its successor.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network, (example,), file, dynamo=False, opset_version=_OPSET, input_names=["input"],
+            output_names=["output"], dynamic_axes={"input": {0: "batch"}, "output": {0: "batch"}},
+        )  # fmt: skip
+        model = _import("onnx").load(file)
     # Padding and cropping hide the output's size from the exporter; readers such as Deepness need it.
     for dimension, value in zip(model.graph.output[0].type.tensor_type.shape.dim[1:], network.shape[1:], strict=True):
         dimension.dim_value = value
-    split_concatenations(model)
-    onnx.checker.check_model(model)
-    serialised: bytes = model.SerializeToString()
-    return serialised
+    return model
 
 
 def deepness_metadata(checkpoint: Checkpoint, size_px: int) -> dict[str, Any]:
