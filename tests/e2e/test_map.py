@@ -245,6 +245,13 @@ def test_the_configuration_beside_a_map_trains_on_the_same_data(mapped: Path, cl
     assert sum(budgets[0].values()) == sum(budgets[1].values())
 
 
+def test_a_model_that_is_handed_on_does_not_tell_where_the_data_lay(mapped: Path, small: SmallScene) -> None:
+    models = list(mapped.glob("*.safetensors"))
+    assert {"model.safetensors", "last.safetensors"} <= {model.name for model in models}
+    assert not [model.name for model in models if small.folder.name.encode() in model.read_bytes()]
+    assert yaml.safe_load((mapped / "config.yaml").read_text())["data"]["root"] == small.folder.as_posix()
+
+
 MISTAKES = {
     "scene is missing": (("nowhere.tif", "--labels", "{labels}", "--field", "class"), ("nowhere.tif",)),
     "labels are missing": (("{scene}", "--labels", "nowhere.gpkg"), ("nowhere.gpkg", "not exist")),

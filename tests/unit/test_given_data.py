@@ -59,7 +59,7 @@ def test_options_become_settings_and_features_are_held_out_whole(files: Path):
     assert find_files(data.root, data.mask or "") == [files / "cloud.tif"]
     assert config.classes == Path("classes.csv").absolute()
     assert config.split.by == "polygon"
-    assert given.in_config(Config.from_dict({"split": {"by": "scene"}})).split.by == "scene"
+    assert given.in_config(Config.from_dict({"split": {"by": "scene"}}), keep_split=True).split.by == "scene"
     assert given.header("sparsecover map b.tif\n") == "# Made by: sparsecover map b.tif\n"
 
 

@@ -28,12 +28,10 @@ class GivenData:
     settings: dict[str, Any]
     unsaid: tuple[str, ...]
 
-    def in_config(self, config: Config) -> Config:
-        """The configuration with these settings; a kind of split that it was asked for stays."""
-        kept = "split" in config.model_fields_set
-        return config.with_changes(
-            {key: self.settings[key] for key in self.settings if not (kept and key == "split.by")}
-        )
+    def in_config(self, config: Config, *, keep_split: bool = False) -> Config:
+        """The configuration with these settings; with ``keep_split`` its kind of split stays."""
+        dropped = {"split.by"} if keep_split else set()
+        return config.with_changes({key: value for key, value in self.settings.items() if key not in dropped})
 
     def header(self, command: str) -> str:
         """Comment lines for the top of a configuration file: how the map was made, and what is to be added."""

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import yaml
-
 from sparsecover import figures
 from sparsecover.checkpoint import Checkpoint, save_checkpoint
 from sparsecover.checks import Finding, check_field, check_labels, check_scene
@@ -152,7 +150,6 @@ def make_map(
     reporter.stage("Reading scenes and labels")
     inputs = open_inputs(paths, labels, options, stack=stack, bands=bands, mask=mask, resolution=resolution)
     given = given_data(paths, labels, options, stack=stack, bands=bands, mask=mask, resolution=resolution)
-    config = given.in_config(config)
     findings = _checked(inputs)
     split = split_labels(inputs, folds, seed)
     with results_in(Path(out), "report.html", resume=resume, overwrite=overwrite) as folder:
@@ -290,8 +287,11 @@ def _write(result: MapResult, split: Split, given: GivenData) -> None:
     save_checkpoint(out / "model.safetensors", replace(result.checkpoint, metrics=metrics))
     views = map_views(result, split)
     write_file(out / "metrics.json", json.dumps(metrics, indent=2))
-    config_yaml = yaml.safe_dump(dict(result.trained.config), sort_keys=False)
-    write_file(out / "config.yaml", given.header(command_line()) + config_yaml)
+    # Here alone, and not in the model: that is handed on, and the folders of its data are nobody else's business.
+    config = given.in_config(
+        Config.from_dict(result.trained.config), keep_split="split" in result.config.model_fields_set
+    )
+    write_file(out / "config.yaml", given.header(command_line()) + config.to_yaml())
     write_file(out / "overview.png", views[0].overview(result.checkpoint.scheme))
     scheme = result.checkpoint.scheme
     write_file(out / "per_class_iou.png", figures.per_class_iou(scheme.names, scheme.colors, assessment.iou))
