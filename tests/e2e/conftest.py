@@ -1,6 +1,7 @@
 """A small georeferenced scene with a few labels, made once, and the command line in a process of its own."""
 
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -71,8 +72,19 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def cli() -> Command:
-    """Run ``sparsecover ARGUMENTS`` in a process of its own."""
+    """Run ``sparsecover ARGUMENTS`` in a process of its own, forked where libraries have been imported."""
     return partial(run_python, COMMAND)
+
+
+@pytest.fixture(scope="session")
+def fresh() -> Command:
+    """Run ``python -m sparsecover ARGUMENTS``, which imports what it needs itself; once for each command."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "sparsecover", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    return run
 
 
 def assert_users_mistake(result: subprocess.CompletedProcess[str], *words: str) -> None:

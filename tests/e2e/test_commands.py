@@ -41,9 +41,9 @@ def config(small: SmallScene, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(config: Path, cli: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(config: Path, fresh: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("train") / "run"
-    result = cli("train", "--config", config, "--out", out)
+    result = fresh("train", "--config", config, "--out", out)
     assert result.returncode == 0, result.stderr
     return out
 
@@ -67,10 +67,10 @@ def test_train_keeps_earlier_results(trained: Path, config: Path, cli: Command) 
 
 
 def test_evaluate_scores_the_test_side_on_all_its_labels(
-    trained: Path, config: Path, cli: Command, tmp_path: Path
+    trained: Path, config: Path, fresh: Command, tmp_path: Path
 ) -> None:
     model = trained / "last.safetensors"
-    result = cli("evaluate", "--model", model, "--config", config, "--split", "test", "--out", tmp_path)
+    result = fresh("evaluate", "--model", model, "--config", config, "--split", "test", "--out", tmp_path)
     assert result.returncode == 0, result.stderr
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert np.sum(metrics["confusion"]) == 96 * 128 - 256
@@ -164,8 +164,10 @@ def test_damaged_checkpoints_are_refused(
     assert not (tmp_path / "map.tif").exists()
 
 
-def test_check_tells_good_from_bad_by_its_exit_code(small: SmallScene, config: Path, cli: Command) -> None:
-    good = cli("check", small.scene, "--labels", small.labels, "--field", "class")
+def test_check_tells_good_from_bad_by_its_exit_code(
+    small: SmallScene, config: Path, cli: Command, fresh: Command
+) -> None:
+    good = fresh("check", small.scene, "--labels", small.labels, "--field", "class")
     assert good.returncode == 0, good.stdout
     assert "water" in good.stdout
     bad = cli("check", small.scene, "--labels", small.labels, "--field", "clas")
@@ -208,9 +210,9 @@ def test_a_check_that_cannot_read_shows_the_error_alone(small: SmallScene, cli: 
     assert result.stdout.startswith("error")
 
 
-def test_labels_burn_simulate_and_info(small: SmallScene, cli: Command, tmp_path: Path) -> None:
+def test_labels_burn_simulate_and_info(small: SmallScene, cli: Command, fresh: Command, tmp_path: Path) -> None:
     burnt, partial = tmp_path / "burnt.tif", tmp_path / "partial.tif"
-    result = cli("labels", "burn", small.scene, "--labels", small.labels, "--field", "class", "--out", burnt)
+    result = fresh("labels", "burn", small.scene, "--labels", small.labels, "--field", "class", "--out", burnt)
     assert result.returncode == 0, result.stderr
     with rasterio.open(burnt) as file:
         values = file.read(1)
@@ -226,11 +228,11 @@ def test_labels_burn_simulate_and_info(small: SmallScene, cli: Command, tmp_path
     assert re.search(r"80 of 12,288 pixels", info.stdout), info.stdout
 
 
-def test_models_and_doctor_print_tables(cli: Command) -> None:
-    doctor = cli("doctor")
+def test_models_and_doctor_print_tables(fresh: Command) -> None:
+    doctor = fresh("doctor")
     assert doctor.returncode == 0, doctor.stderr
     assert "torch" in doctor.stdout
-    models = cli("models")
+    models = fresh("models")
     assert models.returncode == 0, models.stderr
     assert "unetplusplus" in models.stdout.lower() or "unetpp" in models.stdout.lower()
 

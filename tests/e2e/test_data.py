@@ -49,7 +49,7 @@ def toy_archive() -> bytes:
     return buffer.getvalue()
 
 
-def test_a_download_goes_on_where_it_broke_off_and_can_be_described(cli: Command, tmp_path: Path) -> None:
+def test_a_download_goes_on_where_it_broke_off_and_can_be_described(fresh: Command, tmp_path: Path) -> None:
     with serving() as address:
         Server.content["/toy.zip"] = archive = toy_archive()
         Server.break_after = [len(archive) // 2]
@@ -57,7 +57,7 @@ def test_a_download_goes_on_where_it_broke_off_and_can_be_described(cli: Command
         assert result.returncode == 0, result.stderr
         assert [wanted for _, wanted in Server.asked] == [None, f"bytes={len(archive) // 2}-"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "masks"]
-    described = cli("data", "info", "folder", "--root", tmp_path, "--json")
+    described = fresh("data", "info", "folder", "--root", tmp_path, "--json")
     assert described.returncode == 0, described.stderr
     found = json.loads(described.stdout)
     assert (found["pairs"], found["sizes"]) == (3, [[32, 24, 3]])

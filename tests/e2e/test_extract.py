@@ -21,8 +21,10 @@ def manifest(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_patches_of_a_scene_lie_where_they_were_cut(small: SmallScene, cli: Command, tmp_path: Path) -> None:
-    result = cli("extract", "single", small.scene, "--labels", small.truth, *CUT, "--bands", "3,1", "--out", tmp_path)
+def test_patches_of_a_scene_lie_where_they_were_cut(
+    small: SmallScene, cli: Command, fresh: Command, tmp_path: Path
+) -> None:
+    result = fresh("extract", "single", small.scene, "--labels", small.truth, *CUT, "--bands", "3,1", "--out", tmp_path)
     assert result.returncode == 0, result.stderr
     rows = manifest(tmp_path)
     assert len(rows) == 12

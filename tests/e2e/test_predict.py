@@ -433,10 +433,12 @@ def test_targets_are_checked_before_anything_is_computed(
 # ONNX.
 
 
-def test_export_checks_random_and_real_windows(model: Path, small: SmallScene, cli: Command, tmp_path: Path) -> None:
+def test_export_checks_random_and_real_windows(
+    model: Path, small: SmallScene, cli: Command, fresh: Command, tmp_path: Path
+) -> None:
     runtime = pytest.importorskip("onnxruntime")
     out = tmp_path / "m.onnx"
-    result = cli("export", model, "--out", out, "--scene", small.scene, "--tile-size", 96)
+    result = fresh("export", model, "--out", out, "--scene", small.scene, "--tile-size", 96)
     assert result.returncode == 0, result.stderr
     assert "over 6 windows" in result.stdout
     (taken,) = runtime.InferenceSession(str(out), providers=["CPUExecutionProvider"]).get_inputs()
