@@ -8,8 +8,11 @@ import pytest
 from layouts import raster
 from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.errors import LabelError
-from sparsecover.labels import LabelFile, MaskFile, simulate_file, simulate_labels, simulate_windows
-from sparsecover.labels.simulate_windows import divide
+from sparsecover.grid import Window
+from sparsecover.labels import LabelFile, MaskFile, simulate_file, simulate_labels
+from sparsecover.labels.samplers import base, tiling
+from sparsecover.labels.samplers.tiling import divide
+from sparsecover.labels.simulate import make_budget
 
 SCHEME = ClassScheme.from_names(["a", "b", "c"])
 SAMPLERS = ("pixels", "per_class", "points", "scribbles", "polygons")
@@ -37,15 +40,63 @@ def test_a_file_has_the_labels_of_its_array(labels: LabelFile, sampler: str) -> 
     assert np.array_equal(values, simulate_labels(labels.values, sampler, fraction=0.02, seed=3, scene_id="x"))
 
 
+@pytest.fixture
+def tiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work on small rasters as on large ones."""
+    for name, value in {"WHOLE_PX": 1000, "_TILE_PX": 128, "_BLOCK_PX": 16, "_STRIP_ROWS": 24}.items():
+        monkeypatch.setattr(tiling, name, value)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_large_file_has_the_labels_of_its_array(labels: LabelFile, sampler: str, tiled: None) -> None:
+    values = whole(labels, sampler, fraction=0.02)
+    assert np.array_equal(values, simulate_labels(labels.values, sampler, fraction=0.02))
+
+
+@pytest.mark.parametrize("budget", [{"fraction": 0.013}, {"n": 7}, {"n": 100_000}])
+def test_strips_of_any_height_keep_the_same_pixels_of_each_class(
+    labels: LabelFile, budget: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = whole(labels, "per_class", **budget)
+    monkeypatch.setattr(tiling, "_STRIP_ROWS", 7)
+    assert np.array_equal(whole(labels, "per_class", **budget), expected)
+
+
+def test_of_equal_hashes_the_first_are_kept(labels: LabelFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "pixel_hashes", lambda key, row, col, *shape: np.full(shape, 5, np.uint32))
+    monkeypatch.setattr(tiling, "_STRIP_ROWS", 2)
+    kept = np.argwhere(whole(labels, "per_class", n=70) == 2)
+    assert kept.tolist() == np.argwhere(labels.values == 2)[:70].tolist()
+
+
+def test_points_of_neighbouring_tiles_keep_their_distance(labels: LabelFile, tiled: None) -> None:
+    values = whole(labels, "points", n=60, min_distance_px=9, border_px=3)
+    for k in (0, 1):
+        places = np.argwhere(values == k)
+        apart = np.abs(places[:, None] - places[None]).max(axis=2)[np.triu_indices(60, 1)]
+        assert apart.min() >= 9
+        for row, col in places:
+            assert (labels.values[max(0, row - 3) : row + 4, max(0, col - 3) : col + 4] == k).all()
+
+
+@pytest.mark.parametrize("sampler", ["points", "scribbles", "polygons"])
+def test_the_largest_arrays_in_memory_are_tiles(labels: LabelFile, sampler: str, tiled: None) -> None:
+    read: list[int] = []
+
+    def counted(window: Window) -> np.ndarray:
+        read.append(window.size)
+        return labels.read(window)
+
+    budget = make_budget(sampler, fraction=0.01, n=None, seed=0, scene_id="")
+    windows = [window for window, _ in tiling.sample(counted, 300, 420, sampler, budget)]
+    assert len(windows) == 3 * 4
+    assert max(read) <= 128 * 128
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS[1:])
 @pytest.mark.parametrize("budget", [{"fraction": 0.013}, {"n": 7}])
-def test_tiles_share_the_budget_exactly(
-    labels: LabelFile, sampler: str, budget: dict, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(simulate_windows, "WHOLE_PX", 1000)
-    monkeypatch.setattr(simulate_windows, "_TILE_PX", 128)
+def test_tiles_share_the_budget_exactly(labels: LabelFile, sampler: str, budget: dict, tiled: None) -> None:
     parts = list(simulate_file(labels, sampler, **budget))
-    assert len(parts) == 3 * 4
     assert sum(window.size for window, _ in parts) == 300 * 420
     values = whole(labels, sampler, **budget)
     kept = values != UNLABELLED
@@ -67,6 +118,12 @@ def test_division_is_exact_and_never_more_than_there_is() -> None:
         shares = divide(counts, wanted)
         assert (shares.sum(0) == wanted).all()
         assert (shares <= counts).all()
+
+
+def test_small_tiles_get_their_turn_when_few_things_are_divided() -> None:
+    counts = np.array([[90], [10]])
+    shares = [divide(counts, np.array([1]), start)[1, 0] for start in np.linspace(0, 1, 100, endpoint=False)]
+    assert sum(shares) == 10
 
 
 def test_requests_that_cannot_be_meant(labels: LabelFile) -> None:

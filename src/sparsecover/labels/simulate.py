@@ -9,7 +9,8 @@ from sparsecover.classes import UNLABELLED
 from sparsecover.errors import LabelError, nearest
 from sparsecover.labels.arrays import Indices
 from sparsecover.labels.samplers import SAMPLERS
-from sparsecover.labels.samplers.base import Budget, scene_key
+from sparsecover.labels.samplers.base import Budget, scene_key, unlabelled_like
+from sparsecover.labels.samplers.tiling import sample
 
 
 def simulate_labels(
@@ -37,7 +38,8 @@ def simulate_labels(
 
     Returns:
         uint8[H, W]. Its labelled pixels are the budget; with ``pixels`` their number varies by chance, with the others
-        ``fraction`` is met exactly, class by class.
+        ``fraction`` is met exactly, class by class. Masks of more than 16 million pixels are worked on by tiles that
+        share the budget, so that the labels are those that ``simulate_file`` makes of a file.
 
     Raises:
         LabelError: an unknown sampler or option; neither or both of ``fraction`` and ``n``; values out of range.
@@ -48,7 +50,12 @@ def simulate_labels(
     if sampler != "pixels" and origin != (0, 0):
         raise LabelError(f"The sampler {sampler!r} looks at the whole scene; only 'pixels' can label a window of it.")
     budget = make_budget(sampler, fraction=fraction, n=n, seed=seed, scene_id=scene_id, origin=origin)
-    return SAMPLERS[sampler](as_indices(mask), budget, **options)
+    values = as_indices(mask)
+    out = unlabelled_like(values)
+    height, width = values.shape
+    for window, part in sample(lambda window: values[window.slices], height, width, sampler, budget, **options):
+        out[window.slices] = part
+    return out
 
 
 def make_budget(

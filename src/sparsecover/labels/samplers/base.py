@@ -1,21 +1,22 @@
 """What samplers share: the budget, a hash for each pixel, and the pixels with the smallest hashes."""
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from sparsecover.classes import UNLABELLED
 from sparsecover.errors import LabelError
-from sparsecover.labels.arrays import Indices, count_values
+from sparsecover.labels.arrays import Indices, Mask, count_values
 
 Positions = npt.NDArray[np.intp]
 
 _BLOCK = 2**18  # pixels at a time: the hash's work fits into a core's cache
 _BINS = 2**12
+_LOW_BITS = np.uint32(20)  # of 32: what the number of a bin leaves
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Budget:
     key: int
     origin: tuple[int, int] = (0, 0)
     share: tuple[int, ...] | None = None
+
+    def at(self, row: int, col: int) -> Self:
+        """The same for a part of the mask whose first pixel this is."""
+        return replace(self, origin=(self.origin[0] + row, self.origin[1] + col))
 
     def pixels(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Pixels to label of each class: the fraction, at least one of a class that is there; or n, or all."""
@@ -77,32 +82,86 @@ def hashed_strips(mask: Indices, budget: Budget) -> Iterator[tuple[slice, Indice
 
 
 def smallest(mask: Indices, wanted: npt.NDArray[np.int64], budget: Budget) -> Positions:
-    """Flat positions of the ``wanted[k]`` pixels of each class k with the smallest hashes, in the order of hashes.
-
-    A first pass counts hashes by their leading bits, the second takes only what may be among the smallest.
-    """
-    classes = len(wanted)
-    histogram = np.zeros((256, _BINS), np.int64)
-    for _, labels, hashes in hashed_strips(mask, budget):
-        code = labels.astype(np.uint32) * np.uint32(_BINS) + (hashes >> np.uint32(20))
-        histogram += np.bincount(code.ravel(), minlength=256 * _BINS).reshape(256, _BINS)
-    enough = (np.cumsum(histogram[:classes], axis=1) < wanted[:, None]).sum(axis=1)
-    limit = np.zeros(256, np.uint64)
-    limit[:classes] = np.where(wanted > 0, (enough + 1) << 20, 0)
+    """Flat positions of the ``wanted[k]`` pixels of each class k with the smallest hashes, in the order of hashes."""
+    cut = find_cut(lambda: [(0, mask)], lambda _: wanted, budget)
     found, dice = [], []
     for part, labels, hashes in hashed_strips(mask, budget):
-        row, col = np.nonzero(hashes < limit[labels])
+        row, col = np.nonzero(cut.keep(labels, hashes))
         found.append((row + part.start) * mask.shape[1] + col)
         dice.append(hashes[row, col])
-    position, rank = np.concatenate(found), np.concatenate(dice)
-    order = np.lexsort((position, rank))
-    position = position[order]
-    label = mask.reshape(-1)[position]
-    taken = np.zeros(len(position), bool)
-    for k in range(classes):
-        taken[np.flatnonzero(label == k)[: wanted[k]]] = True
-    chosen: Positions = position[taken]
+    chosen: Positions = np.concatenate(found)[np.argsort(np.concatenate(dice), kind="stable")]
     return chosen
+
+
+Strips = Callable[[], Iterable[tuple[int, Indices]]]
+"""Goes through a raster once: the first row and the labels of strips as wide as it is, from the top."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Which hashes are small enough: those below ``limit[k]``, and the first ``ties[k]`` pixels that have just that.
+
+    ``keep`` uses the ties up, so that strips have to come in turn.
+    """
+
+    limit: npt.NDArray[np.uint32]
+    ties: npt.NDArray[np.int64]
+
+    def keep(self, labels: Indices, hashes: npt.NDArray[np.uint32]) -> Mask:
+        """Where the pixels of the next strip are kept, bool[h, w]."""
+        limit = self.limit[labels]
+        kept: Mask = hashes < limit
+        for row, col in np.argwhere(hashes == limit):
+            k = labels[row, col]
+            kept[row, col] = self.ties[k] > 0
+            self.ties[k] -= 1
+        return kept
+
+
+def find_cut(strips: Strips, wanted: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]], budget: Budget) -> Cut:
+    """The cut that keeps exactly as many pixels of each class as ``wanted`` makes of their counts, int64[K].
+
+    A first pass counts hashes by their leading bits; the second sorts only those among which the cut must lie, one in
+    a few thousand.
+    """
+    histogram = _histogram(strips, budget)
+    left = np.zeros(256, np.int64)
+    number = wanted(histogram.sum(axis=1))
+    left[: len(number)] = number
+    last = np.zeros(256, np.uint32)
+    for k in np.flatnonzero(left):
+        below = np.cumsum(histogram[k])
+        last[k] = np.searchsorted(below, left[k])
+        left[k] -= below[last[k]] - histogram[k, last[k]]
+    near: list[list[npt.NDArray[np.uint32]]] = [[] for _ in left]
+    for labels, hashes in _hashed(strips, budget):
+        undecided = (hashes >> _LOW_BITS) == last[labels]
+        code, dice = labels[undecided], hashes[undecided]
+        for k in np.flatnonzero((left > 0) & (np.bincount(code, minlength=256) > 0)):
+            near[k].append(dice[code == k])
+    cut = Cut(np.zeros(256, np.uint32), np.zeros(256, np.int64))
+    for k in np.flatnonzero(left):
+        ranked = np.sort(np.concatenate(near[k]))
+        cut.limit[k] = ranked[left[k] - 1]
+        cut.ties[k] = left[k] - np.searchsorted(ranked, cut.limit[k])
+    return cut
+
+
+def _histogram(strips: Strips, budget: Budget) -> npt.NDArray[np.int64]:
+    """Labelled pixels by class and by the leading bits of their hashes, int64[255, bins]."""
+    flat = np.zeros(UNLABELLED * _BINS, np.int64)
+    for labels, hashes in _hashed(strips, budget):
+        labelled = labels != UNLABELLED
+        code = labels[labelled].astype(np.uint32) * np.uint32(_BINS) + (hashes[labelled] >> _LOW_BITS)
+        counts = np.bincount(code)  # of the classes there are: few of all that there may be
+        flat[: len(counts)] += counts
+    return flat.reshape(UNLABELLED, _BINS)
+
+
+def _hashed(strips: Strips, budget: Budget) -> Iterator[tuple[Indices, npt.NDArray[np.uint32]]]:
+    for row, labels in strips():
+        for _, values, hashes in hashed_strips(labels, budget.at(row, 0)):
+            yield values, hashes
 
 
 def class_totals(mask: Indices, num_classes: int | None = None) -> npt.NDArray[np.int64]:

@@ -1,9 +1,20 @@
 """Pixels drawn class by class, each class with its own exact number."""
 
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
+from sparsecover.classes import UNLABELLED
 from sparsecover.labels.arrays import Indices
-from sparsecover.labels.samplers.base import Budget, class_totals, refuse_unknown_options, smallest, unlabelled_like
+from sparsecover.labels.samplers.base import (
+    Budget,
+    Strips,
+    find_cut,
+    hashed_strips,
+    refuse_unknown_options,
+    unlabelled_like,
+)
 
 
 def per_class(mask: Indices, budget: Budget, **options: Any) -> Indices:
@@ -11,8 +22,16 @@ def per_class(mask: Indices, budget: Budget, **options: Any) -> Indices:
 
     The same number for each class shifts the share of classes: a budget unlike that of ``pixels``.
     """
+    ((_, values),) = per_class_by_strips(lambda: [(0, mask)], budget, **options)
+    return values
+
+
+def per_class_by_strips(strips: Strips, budget: Budget, **options: Any) -> Iterator[tuple[int, Indices]]:
+    """``per_class`` of a raster of any size: the same labels, however high the strips are. Three passes."""
     refuse_unknown_options(options, "per_class")
-    out = unlabelled_like(mask)
-    chosen = smallest(mask, budget.pixels(class_totals(mask)), budget)
-    out.reshape(-1)[chosen] = mask.reshape(-1)[chosen]
-    return out
+    cut = find_cut(strips, budget.pixels, budget)
+    for row, mask in strips():
+        out = unlabelled_like(mask)
+        for part, labels, hashes in hashed_strips(mask, budget.at(row, 0)):
+            out[part] = np.where(cut.keep(labels, hashes), labels, np.uint8(UNLABELLED))
+        yield row, out

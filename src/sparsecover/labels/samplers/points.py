@@ -40,11 +40,16 @@ def points(mask: Indices, budget: Budget, *, min_distance_px: int = 16, border_p
 def scattered(
     mask: Indices, wanted: npt.NDArray[np.int64], budget: Budget, min_distance_px: int, border_px: int
 ) -> list[Positions]:
-    """Flat positions of ``wanted[k]`` scattered inner pixels of each class k; ``wanted`` is at most what there is."""
+    """Flat positions of ``wanted[k]`` scattered inner pixels of each class k; ``wanted`` is at most what there is.
+
+    In a tile of a larger scene they keep away from its edges too, and so from borders and points beyond.
+    """
     chosen: list[list[int]] = [[] for _ in wanted]
     distance, border = min_distance_px, border_px
     while (short := wanted > [len(c) for c in chosen]).any():
         inner = _inner(mask, border)
+        if budget.share is not None:
+            inner = _without_edges(inner, max(border, distance // 2))
         number = np.minimum(_CANDIDATES * wanted if distance else wanted * 2, class_totals(inner, len(wanted)))
         candidates = smallest(inner, np.where(short, number, 0), budget)
         labels = mask.reshape(-1)[candidates]
@@ -61,6 +66,13 @@ def _inner(mask: Indices, border_px: int) -> Indices:
     size = 2 * border_px + 1
     same = maximum_filter(mask, size, mode="nearest") == minimum_filter(mask, size, mode="nearest")
     return np.where(same, mask, np.uint8(UNLABELLED))
+
+
+def _without_edges(mask: Indices, margin_px: int) -> Indices:
+    out = unlabelled_like(mask)
+    middle = tuple(slice(margin_px, max(margin_px, length - margin_px)) for length in mask.shape)
+    out[middle] = mask[middle]
+    return out
 
 
 def _add_apart(chosen: list[int], candidates: Positions, wanted: int, distance: int, width: int) -> None:
