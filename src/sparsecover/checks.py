@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sparsecover.classes import ClassScheme
-from sparsecover.labels import LabelRaster, label_groups
+from sparsecover.classes import UNLABELLED, ClassScheme
+from sparsecover.labels import LabelRaster, ground_of, label_groups, sharing_ground
 from sparsecover.raster import Scene
 
 Severity = Literal["error", "warning", "note"]
@@ -141,14 +141,18 @@ def check_labels(counts: np.ndarray, scheme: ClassScheme, pixels: int) -> list[F
 def check_groups(rasters: Sequence[LabelRaster], scheme: ClassScheme, link_px: int) -> list[Finding]:
     """Look at how many groups of labels (polygons, clusters of points, blocks of a label raster) each class has.
 
+    A feature that lies in several scenes counts once, since it cannot teach in one and be held out in another.
+
     Args:
         rasters: the labels of some scenes.
         scheme: their classes.
         link_px: points of a class at most this far apart belong together.
     """
     groups = np.zeros(len(scheme), np.int64)
-    for labels in rasters:
-        groups += (label_groups(labels, len(scheme), link_px=link_px).counts > 0).sum(axis=0)
+    grids = [labels.grid for labels in rasters]
+    for number, (labels, sharing) in enumerate(zip(rasters, sharing_ground(grids, grids), strict=True)):
+        earlier = [rasters[other] for other in sharing if other < number]
+        groups += (_first_counted_here(labels, earlier, len(scheme), link_px) > 0).sum(axis=0)
     few = {name: int(n) for name, n in zip(scheme.names, groups, strict=True) if 0 < n < ENOUGH_GROUPS}
     if not few:
         return []
@@ -161,6 +165,20 @@ def check_groups(rasters: Sequence[LabelRaster], scheme: ClassScheme, link_px: i
             "accuracy, the others teach. A class in one place is not measured.",
         )
     ]
+
+
+def _first_counted_here(
+    labels: LabelRaster, earlier: Sequence[LabelRaster], num_classes: int, link_px: int
+) -> np.ndarray:
+    """Pixels by class, int64 [G, K], of groups without those of earlier scenes: features that these label in part,
+    blocks that they label for the most part."""
+    groups = label_groups(labels, num_classes, link_px=link_px)
+    if not earlier:
+        return groups.counts
+    seen = np.logical_or.reduce([ground_of(e.values != UNLABELLED, e.grid, labels.grid) for e in earlier])
+    pixels = np.bincount(groups.numbers[seen], minlength=len(groups.counts) + 1)[1:]
+    share = 0 if groups.kind == "feature" else 0.5
+    return groups.counts[pixels <= share * groups.counts.sum(axis=1)]
 
 
 def check_field(table: Sequence[Mapping[str, Any]]) -> list[Finding]:

@@ -129,8 +129,31 @@ def test_classes_in_too_few_places_to_hold_some_out_are_found(
     findings = check_groups([LabelRaster(values, UTM, groups, SCHEME)], SCHEME, 16)
     assert [finding.severity for finding in findings] == ([severity] if severity else [])
     assert words in messages(findings, severity)
-    # Another scene has more of them.
-    assert check_groups([LabelRaster(values, UTM, groups, SCHEME)] * 4, SCHEME, 16) == []
+    # Other scenes have more of them, unless they show the same ground.
+    grids = [Grid(40, 50, UTM.crs, UTM.transform @ Affine.translation(60 * i, 0)) for i in range(4)]
+    assert check_groups([LabelRaster(values, grid, groups, SCHEME) for grid in grids], SCHEME, 16) == []
+    assert check_groups([LabelRaster(values, UTM, groups, SCHEME)] * 4, SCHEME, 16) == findings
+
+
+def test_a_feature_in_overlapping_scenes_counts_once_and_one_beside_the_overlap_by_itself() -> None:
+    """Two scenes share 20 of 50 columns; of each class two features lie there and two more in the second alone."""
+    second = Grid(40, 50, UTM.crs, UTM.transform @ Affine.translation(30, 0))
+    groups = np.zeros((40, 80), np.int32)
+    for number in range(8):
+        col = 42 if number < 4 else 60
+        groups[5 * number : 5 * number + 2, col : col + 4] = number + 1
+    values = np.where(groups == 0, 255, groups % 2).astype(np.uint8)
+
+    def found(*numbers: int) -> str:
+        shown = np.where(np.isin(groups, numbers), values, 255).astype(np.uint8)
+        numbered = np.where(shown == 255, 0, groups).astype(np.int32)
+        rasters = [LabelRaster(shown[:, s], g, numbered[:, s], SCHEME)
+                   for s, g in ((slice(0, 50), UTM), (slice(30, 80), second))]  # fmt: skip
+        return messages(check_groups(rasters, SCHEME, 16), "note")
+
+    assert "land (2), water (2)" in found(1, 2, 3, 4)
+    assert "land (3), water (3)" in found(*range(1, 7))
+    assert found(*range(1, 9)) == ""
 
 
 @pytest.mark.parametrize(
