@@ -9,10 +9,11 @@ from layouts import raster
 from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.errors import LabelError
 from sparsecover.grid import Window
-from sparsecover.labels import LabelFile, MaskFile, simulate_file, simulate_labels
+from sparsecover.labels import LabelFile, MaskFile, mask_file, simulate_file, simulate_labels
 from sparsecover.labels.samplers import base, tiling
 from sparsecover.labels.samplers.tiling import divide
 from sparsecover.labels.simulate import make_budget
+from sparsecover.raster.gdal import CACHE_BYTES
 
 SCHEME = ClassScheme.from_names(["a", "b", "c"])
 SAMPLERS = ("pixels", "per_class", "points", "scribbles", "polygons")
@@ -91,6 +92,17 @@ def test_the_largest_arrays_in_memory_are_tiles(labels: LabelFile, sampler: str,
     windows = [window for window, _ in tiling.sample(counted, 300, 420, sampler, budget)]
     assert len(windows) == 3 * 4
     assert max(read) <= 128 * 128
+
+
+def test_blocks_of_tiles_gone_through_are_not_kept(labels: LabelFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    caches: list[int] = []
+    environment = mask_file.environment
+    monkeypatch.setattr(mask_file, "environment", lambda size: (caches.append(size), environment(size))[1])
+    monkeypatch.setattr(mask_file, "_TILE_PX", 100 * 100)
+    labels.read(Window(0, 0, 100, 100))
+    assert max(caches) < CACHE_BYTES
+    labels.read(Window(0, 0, 99, 100))
+    assert max(caches) > CACHE_BYTES
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS[1:])

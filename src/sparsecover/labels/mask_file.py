@@ -26,6 +26,7 @@ ALWAYS_UNLABELLED = frozenset({-1, 255})
 """Codes that mean unlabelled in every label raster, beside the file's own nodata."""
 
 _STRIP_ROWS = 512
+_TILE_PX = 2**20
 _FIRST_TAKEN = " holds equal bands; the first was taken."
 
 
@@ -152,8 +153,9 @@ class MaskFile:
         refuse_unknown(unknown, scheme, f"The label raster {self.path}")
 
     def _cache_bytes(self, window: Window) -> int:
-        """Strips are gone through once, and of one band; narrower windows are read in turn with those of images."""
-        return CACHE_BYTES // 2 if window.width == self.grid.width else window_cache_bytes()
+        """Strips and tiles are gone through once, and of one band; small windows in turn with those of images."""
+        in_turn = window.width == self.grid.width or window.size >= _TILE_PX
+        return CACHE_BYTES // 2 if in_turn else window_cache_bytes()
 
     def _read(self, window: Window) -> tuple[npt.NDArray[Any], Mask]:
         source = handle(self.path, self.version)
