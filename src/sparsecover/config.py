@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from sparsecover.errors import ConfigError, nearest
+from sparsecover.errors import ConfigError
+from sparsecover.mistakes import explain
 
 
 def color_code(value: Any) -> Any:
@@ -240,7 +241,7 @@ class Config(Section):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise ConfigError("\n".join(explain(cls, dict(e)) for e in error.errors())) from None
+            raise ConfigError(explain(cls, error.errors())) from None
 
     @classmethod
     def from_yaml(cls, path: Path, settings: Iterable[str] = ()) -> Self:
@@ -319,23 +320,3 @@ def put_setting(data: dict[str, Any], dotted: str, value: Any) -> None:
             inner = data[parent] = {}
         data = inner
     data[last] = value
-
-
-def explain(root: type[BaseModel], error: dict[str, Any]) -> str:
-    """One line for a validation error: where, what was given, what was expected."""
-    where = [str(part) for part in error["loc"]]
-    if error["type"] == "extra_forbidden":
-        section = _section(root, where[:-1])
-        return f"Unknown key {'.'.join(where)}. {nearest(where[-1], section.model_fields)}"
-    given = "" if error["type"] in ("missing", "value_error") else f" (given: {error['input']!r})"
-    return f"{'.'.join(where) or 'configuration'}: {error['msg']}{given}"
-
-
-def _section(root: type[BaseModel], path: list[str]) -> type[BaseModel]:
-    for part in path:
-        if part not in root.model_fields:  # a key of a mapping, or a place in a list
-            continue
-        annotation = root.model_fields[part].annotation
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        root = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
-    return root

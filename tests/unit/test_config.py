@@ -25,12 +25,22 @@ def test_defaults_survive_yaml() -> None:
         ({"split": {"by": "pattern"}}, "split.pattern is missing"),
         ({"model": {"unfreeze": "stages"}}, "nothing is frozen"),
         ({"split": {"fractions": [0.5, 0.2, 0.2]}}, "must sum to 1"),
+        ({"data": {"bands": 3}}, "data.bands: expected a list such as [a, b]; given 3"),
+        ({"model": "unet"}, "model: expected keys below it, such as model.name; given 'unet'"),
+        ({"split": {"block_px": "x"}}, "split.block_px: expected a whole number or 'auto'; given 'x'"),
+        ({"classes": {"a": "b"}}, "classes.a: expected a whole number; given 'a'"),
+        ({"classes": 7}, "classes: expected a list such as [a, b] or keys with values or a path; given 7"),
+        ({"split": {"fractions": [0.5, 0.5]}}, "split.fractions.2: a value is missing"),
+        ({"data": {"skip_unpaired": "perhaps"}}, "data.skip_unpaired: expected true or false; given 'perhaps'"),
+        ({"optim": {"lr": -1}}, "optim.lr: expected a number above 0.0; given -1"),
+        ({"train": {"epochs": 1.5}}, "train.epochs: expected a whole number; given 1.5"),
     ],
 )
 def test_mistakes_are_refused_with_a_hint(data: dict, hint: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Config.from_dict(data)
     assert hint in str(caught.value)
+    assert "Input should" not in str(caught.value)
 
 
 def test_all_mistakes_are_told_at_once() -> None:

@@ -7,8 +7,9 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from sparsecover.config import Section, apply_setting, explain, put_setting, read_yaml
+from sparsecover.config import Section, apply_setting, put_setting, read_yaml
 from sparsecover.errors import ConfigError, nearest
+from sparsecover.mistakes import explain
 
 Changes = dict[str, Any]
 """``dotted.key: value`` of a configuration."""
@@ -109,7 +110,7 @@ class Recipe(Section):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise ConfigError("\n".join(explain(cls, dict(e)) for e in error.errors())) from None
+            raise ConfigError(explain(cls, error.errors())) from None
 
     @classmethod
     def from_yaml(cls, path: Path) -> Self:
