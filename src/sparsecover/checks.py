@@ -1,8 +1,8 @@
 """What would spoil a training, found before it starts: each finding says what was seen and what to do. Torch-free."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
 from pathlib import Path
@@ -18,6 +18,7 @@ Severity = Literal["error", "warning", "note"]
 
 MIN_PIXELS_TO_VALIDATE = 20
 IMBALANCE = 50
+_NAME = "\0"  # stands for the name of a scene
 ENOUGH_GROUPS = 4
 """Of a class, so that a quarter of its groups of labels can be held out and three quarters teach."""
 
@@ -38,6 +39,21 @@ def check_scene(scene: Scene) -> list[Finding]:
     """Look at a decimated read of a scene: georeference, nodata, constant bands, band scales."""
     values, valid = scene.preview()
     return [*_georeference(scene), *_nodata(scene, valid), *(_bands(scene, values[:, valid]) if valid.any() else [])]
+
+
+def check_scenes(scenes: Iterable[Scene]) -> list[Finding]:
+    """``check_scene`` of several; scenes with the same finding share one that counts them."""
+    names: dict[Finding, list[str]] = {}
+    for scene in scenes:
+        for finding in check_scene(scene):
+            alike = replace(finding, message=finding.message.replace(scene.name, _NAME))
+            names.setdefault(alike, []).append(scene.name)
+    return [replace(alike, message=_in_scenes(alike.message, found)) for alike, found in names.items()]
+
+
+def _in_scenes(message: str, names: Sequence[str]) -> str:
+    more = f" The same in {len(names) - 1} more: {_some(names[1:], 3)}." if len(names) > 1 else ""
+    return message.replace(_NAME, names[0]) + more
 
 
 def _georeference(scene: Scene) -> list[Finding]:
@@ -170,15 +186,16 @@ def check_groups(rasters: Sequence[LabelRaster], scheme: ClassScheme, link_px: i
 def _first_counted_here(
     labels: LabelRaster, earlier: Sequence[LabelRaster], num_classes: int, link_px: int
 ) -> np.ndarray:
-    """Pixels by class, int64 [G, K], of groups without those of earlier scenes: features that these label in part,
-    blocks that they label for the most part."""
+    """Pixels by class, int64 [G, K], of the groups that no earlier scene has: a feature it labels nowhere, a block at
+    most half of which it labels."""
     groups = label_groups(labels, num_classes, link_px=link_px)
     if not earlier:
         return groups.counts
     seen = np.logical_or.reduce([ground_of(e.values != UNLABELLED, e.grid, labels.grid) for e in earlier])
     pixels = np.bincount(groups.numbers[seen], minlength=len(groups.counts) + 1)[1:]
     share = 0 if groups.kind == "feature" else 0.5
-    return groups.counts[pixels <= share * groups.counts.sum(axis=1)]
+    counts: np.ndarray = groups.counts[pixels <= share * groups.counts.sum(axis=1)]
+    return counts
 
 
 def check_field(table: Sequence[Mapping[str, Any]]) -> list[Finding]:
