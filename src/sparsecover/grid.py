@@ -167,6 +167,20 @@ class Grid:
         pixel = abs(self.transform.determinant) ** 0.5
         return bool(width > pixel and height > pixel)  # neighbours that only touch share no pixel
 
+    def window_on(self, other: Self) -> Window:
+        """The pixels around the ground of another grid, one to spare on each side; of size 0 where it lies elsewhere.
+
+        Both have a place on the ground.
+        """
+        left, bottom, right, top = other.bounds if self.same_crs(other) else _bounds_in(self.crs, other)
+        corners = [~self.transform @ (x, y) for x in (left, right) for y in (bottom, top)]
+        if not all(math.isfinite(value) for corner in corners for value in corner):
+            return self.window  # where it lies cannot be told
+        cols, rows = zip(*corners, strict=True)
+        row, col = math.floor(min(rows)), math.floor(min(cols))
+        around = Window(row, col, math.ceil(max(rows)) - row, math.ceil(max(cols)) - col)
+        return around.expand(1).intersect(self.window)
+
 
 def _bounds_in(crs: str | None, grid: Grid) -> tuple[float, float, float, float]:
     """The box around a grid in another coordinate system; an empty one where it cannot be transformed."""

@@ -21,11 +21,12 @@ from sparsecover.classes import UNLABELLED
 from sparsecover.config import Config
 from sparsecover.errors import ConfigError
 from sparsecover.grid import Grid, Window
-from sparsecover.labels import LabelRaster, near, sharing_ground
+from sparsecover.labels import LabelRaster, ground_of, near, sharing_ground
 from sparsecover.patches import HELD_OUT, Augmenter, Patch, PatchReader, ResidentReader
 from sparsecover.patches.batch import Sample
 from sparsecover.raster import Scene
 from sparsecover.training import fit
+from sparsecover.training import hints as hints_module
 from sparsecover.training.hints import held_out_hints, with_suggestions
 from sparsecover.training.regularisers import Ground, create_regulariser, list_regularisers
 from sparsecover.training.regularisers.superpixels import spread_labels
@@ -174,6 +175,39 @@ def test_ground_that_is_held_out_in_an_overlapping_scene_gets_no_suggestion_eith
     assert not held[~near(expected, 1)].any()  # warping may take a pixel at the edge as well
     assert (hints[1].values == UNLABELLED).all()
     assert held_out_hints([pair(far)], [pair(coarse, held=True)]) is None
+
+
+@pytest.mark.parametrize("code", [32632, 3857])
+def test_held_out_labels_of_other_scenes_are_read_by_tile_once_and_only_where_scenes_lie(
+    monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr(hints_module, "_TILE_PX", 16)
+    utm = CRS.from_epsg(32632).to_wkt()
+    there = Affine(2, 0, 500_060, 0, -2, 5_399_940) if code == 32632 else Affine(3, 0, 1_001_960, 0, -3, 6_232_960)
+    fine = Grid(30, 45, CRS.from_epsg(code).to_wkt(), there)
+    values = np.full((100, 120), UNLABELLED, np.uint8)
+    values[np.random.default_rng(0).random(values.shape) < 0.02] = 1
+    reads: list[Window] = []
+
+    class Stored(LabelRaster):
+        def read(self, window: Window | None = None) -> np.ndarray:
+            reads.append(window or self.grid.window)
+            return super().read(window)
+
+    held = Stored(values, Grid(*values.shape, utm, Affine(3, 0, 500_000, 0, -3, 5_400_000)))
+    scene = Scene.from_array(np.ones((3, *values.shape), np.uint8), grid=held.grid)
+    training = Scene.from_array(np.ones((3, 30, 45), np.uint8), grid=fine)
+    nothing = LabelRaster(np.full((30, 45), UNLABELLED, np.uint8), fine)
+    hints = held_out_hints([(training, nothing)] * 2, [(scene, held)])
+    assert hints is not None
+    assert len(reads) == len(set(reads)) < 20
+    assert max(window.size for window in reads) <= 16 * 16
+    whole = ground_of(values != UNLABELLED, held.grid, fine)
+    assert whole.any()
+    for hint in hints:
+        marked = hint.values == HELD_OUT
+        assert not (whole & ~near(marked, 1)).any()
+        assert not (marked & ~near(whole, 1)).any()
 
 
 def test_scenes_that_share_ground_are_found_in_any_coordinate_system() -> None:

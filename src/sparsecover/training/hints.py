@@ -9,7 +9,7 @@ from sparsecover.classes import UNLABELLED
 from sparsecover.errors import ConfigError
 from sparsecover.grid import tiles
 from sparsecover.labels import LabelRaster, ground_of, sharing_ground
-from sparsecover.patches import HELD_OUT, Pair
+from sparsecover.patches import HELD_OUT, Labels, Pair
 from sparsecover.raster import Scene
 
 _TILE_PX = 1024
@@ -30,14 +30,15 @@ def held_out_hints(pairs: Sequence[Pair], apart: Sequence[Pair]) -> list[LabelRa
     if not any(own) and not any(shared):
         return None
     hints = [_nothing(scene) for scene, _ in pairs]
+    elsewhere: dict[int, list[LabelRaster]] = {}
     for raster, same, overlapping in zip(hints, own, shared, strict=True):
         for number in same:
             for tile in tiles(raster.grid.window, _TILE_PX, _TILE_PX):
                 raster.values[tile.slices][apart[number][1].read(tile) != UNLABELLED] = HELD_OUT
         for number in {*overlapping} - {*same}:
-            labels = apart[number][1]
-            labelled = labels.read(labels.grid.window) != UNLABELLED
-            raster.values[ground_of(labelled, labels.grid, raster.grid)] = HELD_OUT
+            elsewhere.setdefault(number, []).append(raster)
+    for number, rasters in elsewhere.items():
+        _hold_out_ground(apart[number][1], rasters)
     return hints
 
 
@@ -60,6 +61,20 @@ def check_class_count(num_classes: int) -> None:
     """
     if num_classes > HELD_OUT:
         raise ConfigError(f"There are {num_classes} classes; regularisers take at most {HELD_OUT}. Leave them out.")
+
+
+def _hold_out_ground(labels: Labels, hints: Sequence[LabelRaster]) -> None:
+    """Mark in the hints of other scenes the ground of labels, which are read by tile and once."""
+    for tile in tiles(labels.grid.window, _TILE_PX, _TILE_PX):
+        source = labels.grid.crop(tile)
+        windows = [raster.grid.window_on(source) for raster in hints]
+        if not any(window.size for window in windows):
+            continue
+        labelled = labels.read(tile) != UNLABELLED
+        for raster, window in zip(hints, windows, strict=True):
+            if window.size and labelled.any():
+                ground = ground_of(labelled, source, raster.grid.crop(window))
+                raster.values[window.slices][ground] = HELD_OUT
 
 
 def _nothing(scene: Scene) -> LabelRaster:
