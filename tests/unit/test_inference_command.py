@@ -130,6 +130,13 @@ def test_folders_and_patterns_become_files(tmp_path, monkeypatch):
     assert names == ["a.TIF", "b.tif", "c.vrt", "odd[1].tif"]
     assert [Path(path).name for path in expand([tmp_path / "?.tif", tmp_path / "c.vrt"])] == ["b.tif", "c.vrt"]
     assert len(expand([f"{tmp_path}/**/*.tif"])) == 3
+    for given in (tmp_path, f"{tmp_path}/*"):
+        besides = [tmp_path / "." / "b.tif", tmp_path / "labels.gpkg|layername=a"]
+        assert str(tmp_path / "b.tif") in expand([given])
+        assert str(tmp_path / "b.tif") not in expand([given], besides)
+    assert expand([tmp_path / "b.tif"], [tmp_path / "b.tif"]) == [str(tmp_path / "b.tif")]  # said so, and refused later
+    with pytest.raises(SceneError, match="beside the labels"):
+        expand([tmp_path / "b.*"], [tmp_path / "b.tif"])
     assert expand([tmp_path / "odd[1].tif"]) == [str(tmp_path / "odd[1].tif")]
     monkeypatch.chdir(tmp_path / "deeper")
     assert [Path(path).resolve() for path in expand(["../b*.tif"])] == [tmp_path / "b.tif"]

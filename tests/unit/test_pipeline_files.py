@@ -1,5 +1,6 @@
 """Folders for results: gone where nothing was made, kept with word of how to go on where something was."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -56,6 +57,18 @@ def test_what_was_trained_is_kept_and_a_stop_tells_how_to_go_on(tmp_path: Path, 
         assert fail(tmp_path / "out", stop, file).__notes__ == [
             f"{tmp_path / 'out'} holds what is done: the same command with --resume goes on from there."
         ]
+
+
+def test_what_other_runs_left_below_the_folder_is_kept_and_not_told_of(tmp_path: Path) -> None:
+    other = tmp_path / "other" / "state.pt"
+    other.parent.mkdir()
+    other.touch()
+    os.utime(other, (0, 0))
+    assert not hasattr(fail(tmp_path, KeyboardInterrupt()), "__notes__")
+    assert other.exists()
+    with pytest.raises(KeyboardInterrupt) as resumed, results_in(tmp_path, "report.html", resume=True):
+        raise KeyboardInterrupt
+    assert len(resumed.value.__notes__) == 1
 
 
 def test_the_command_line_says_so_and_ends_with_the_code_of_the_signal(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sparsecover.checks import Finding, check_field, check_groups, check_labels, check_leakage, check_scene
+from sparsecover.checks import Finding, check_field, check_groups, check_labels, check_leakage, check_scenes
 from sparsecover.config import Config
 from sparsecover.datasets import open_dataset
 from sparsecover.errors import SparseCoverError
@@ -42,12 +42,12 @@ def check_inputs(
     """Check scenes and labels as `make_map` would take them; its arguments of the same names."""
     try:
         inputs = open_inputs(
-            expand(scenes), labels, LabelOptions(**label_options), stack=stack, bands=bands, mask=mask,
-            resolution=resolution,
+            expand(scenes, [*labels, *([mask] if mask else [])]), labels, LabelOptions(**label_options), stack=stack,
+            bands=bands, mask=mask, resolution=resolution,
         )  # fmt: skip
     except SparseCoverError as error:
         return CheckResult((Finding("error", str(error)),), [], ())
-    findings = [finding for scene in inputs.scenes for finding in check_scene(scene)]
+    findings = check_scenes(inputs.scenes)
     findings += check_labels(inputs.counts, inputs.scheme, inputs.pixels)
     findings += check_field(inputs.table)
     findings += check_groups([labels for _, labels in inputs.pairs], inputs.scheme, BUFFER_PX)
@@ -63,7 +63,7 @@ def check_config(path: Path, settings: Sequence[str] = ()) -> CheckResult:
     split = split_dataset(dataset, config)
     sides = {name: [(p.scene, p.labels) for p in getattr(split, name)] for name in ("train", "validation", "test")}
     names, classes = dataset.scheme.names, len(dataset.scheme)
-    findings = [_of_many(f) for pair in dataset.pairs[:_SCENES_LOOKED_AT] for f in check_scene(pair.scene)]
+    findings = [_of_many(f) for f in check_scenes(pair.scene for pair in dataset.pairs[:_SCENES_LOOKED_AT])]
     counts = count_labels([(pair.scene, pair.labels) for pair in dataset.pairs], classes)
     findings += check_labels(counts, dataset.scheme, sum(p.scene.grid.window.size for p in dataset.pairs))
     findings += _absent(sides, names)

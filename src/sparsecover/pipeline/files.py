@@ -20,7 +20,8 @@ def results_in(
     """A folder for the results of what runs inside; other arguments and errors are those of `prepare_folder`.
 
     Where that fails or is stopped before anything was trained, a folder that was made here is removed with all that it
-    holds. Where it is stopped later, the message tells how to go on.
+    holds. Where it is stopped later, the message tells how to go on. What other runs left below the folder is neither
+    removed nor told of.
 
     Args:
         ours: False in a process that helps another one, which may be saving its state there: nothing is removed or
@@ -28,13 +29,16 @@ def results_in(
     """
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     prepare_folder(folder, result, resume, overwrite)
+    start = _now(folder)
     try:
         yield folder
     except BaseException as stop:
         if not ours:
             raise
-        if any(True for pattern in _WORTH_KEEPING for _ in folder.rglob(pattern)):
-            if not isinstance(stop, Exception) and not getattr(stop, "__notes__", ()):
+        kept = [file for pattern in _WORTH_KEEPING for file in folder.rglob(pattern)]
+        if kept:
+            done = resume or any(file.stat().st_mtime_ns >= start for file in kept)
+            if done and not isinstance(stop, Exception) and not getattr(stop, "__notes__", ()):
                 stop.add_note(f"{folder} holds what is done: the same command with --resume goes on from there.")
         elif new:
             shutil.rmtree(folder, ignore_errors=True)
@@ -67,6 +71,12 @@ def prepare_folder(folder: Path, result: str, resume: bool, overwrite: bool) -> 
             f"The folder {folder} cannot be written to ({error.strerror}); give another --out."
         ) from error
     return folder
+
+
+def _now(folder: Path) -> int:
+    """The time in nanoseconds by the clock that dates the files of a folder, which may be a server's."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return os.fstat(file.fileno()).st_mtime_ns
 
 
 def write_file(path: Path, content: str | bytes) -> None:

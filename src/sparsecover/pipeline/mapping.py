@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sparsecover import figures
 from sparsecover.checkpoint import Checkpoint, save_checkpoint
-from sparsecover.checks import Finding, check_field, check_labels, check_scene
+from sparsecover.checks import Finding, check_field, check_labels, check_scenes
 from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
 from sparsecover.errors import DataError
@@ -28,6 +28,7 @@ from sparsecover.pipeline.scene_files import expand
 from sparsecover.pipeline.scoring import budget, gather_scores, score_checkpoint
 from sparsecover.progress import Reporter, Silent
 from sparsecover.training import check_parts, fit, resolve_device
+from sparsecover.training.fitting import FIRST_ROUND
 from sparsecover.training.history import read_history, trained_seconds
 
 BASELINE = "random-forest"
@@ -137,13 +138,13 @@ def make_map(
     """
     reporter = reporter or Silent()
     clock = _Clock()
-    earlier = sum(trained_seconds(file.parent) for file in Path(out).rglob("history.csv")) if resume else 0.0
+    earlier = _trained_before(Path(out)) if resume else 0.0
     options = LabelOptions(
         field, tuple(unlabelled), None if classes is None else Path(classes), background, labelled_area, width_m,
         radius_m, conflict,  # type: ignore[arg-type]
     )  # fmt: skip
-    paths = expand([scenes] if isinstance(scenes, (str, Path)) else scenes)
     labels = [labels] if isinstance(labels, (str, Path)) else list(labels)
+    paths = expand([scenes] if isinstance(scenes, (str, Path)) else scenes, [*labels, *([mask] if mask else [])])
     gpu = resolve_device(device) != "cpu"
     config = choose_recipe(gpu=gpu, model=model, quick=quick, minutes=minutes, seed=seed, settings=settings)
     check_parts(config)
@@ -190,9 +191,15 @@ def make_map(
         return result
 
 
+def _trained_before(out: Path) -> float:
+    """Seconds that the job's own trainings took before it was stopped; below its folder other runs may lie, too."""
+    runs = [out, *out.glob("folds/*")]
+    return sum(trained_seconds(place) for run in runs for place in (run, run / FIRST_ROUND))
+
+
 def _checked(inputs: Inputs) -> list[Finding]:
     """Findings on scenes and labels; one that makes training senseless is raised."""
-    findings = [finding for scene, _ in inputs.pairs for finding in check_scene(scene)]
+    findings = check_scenes(scene for scene, _ in inputs.pairs)
     findings += [*check_labels(inputs.counts, inputs.scheme, inputs.pixels), *check_field(inputs.table)]
     errors = [str(finding) for finding in findings if finding.severity == "error"]
     if errors:

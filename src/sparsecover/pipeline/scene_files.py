@@ -4,17 +4,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sparsecover.errors import SceneError
+from sparsecover.labels.features import split_layer
 from sparsecover.raster.gdal import is_local
 
 SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".png", ".jpg", ".jpeg")
 
 
-def expand(scenes: Sequence[str | Path]) -> list[str]:
+def expand(scenes: Sequence[str | Path], besides: Sequence[str | Path] = ()) -> list[str]:
     """Folders to their rasters, patterns to the files that match; other paths stay as they are.
+
+    Args:
+        besides: files given as something else, such as labels or a mask: folders and patterns leave them out.
 
     Raises:
         SceneError: a folder without rasters or a pattern without matches.
     """
+    taken = {split_layer(file)[0].resolve() for file in besides}
     paths: list[str] = []
     for scene in map(str, scenes):
         found = [scene]
@@ -23,7 +28,12 @@ def expand(scenes: Sequence[str | Path]) -> list[str]:
         elif is_local(scene) and any(sign in scene for sign in "*?[") and not Path(scene).exists():
             base = Path(scene).anchor or "."
             found = sorted(str(file) for file in Path(base).glob(str(Path(scene).relative_to(Path(scene).anchor))))
+        if found != [scene]:
+            found = [file for file in found if Path(file).resolve() not in taken]
         if not found:
-            raise SceneError(f"{scene} holds no rasters ({', '.join(SUFFIXES)}); give files, a folder or a pattern.")
+            other = " beside the labels and the mask" if besides else ""
+            raise SceneError(
+                f"{scene} holds no rasters{other} ({', '.join(SUFFIXES)}); give files, a folder or a pattern."
+            )
         paths += found
     return paths
