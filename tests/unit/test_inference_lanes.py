@@ -1,11 +1,14 @@
 """Batches side by side: order, threads, bytes."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
 from inference_parts import checkpoint, scene
 
-from sparsecover.inference import predict_strips
+from sparsecover.errors import OutputError, SceneError
+from sparsecover.inference import job, predict_many, predict_strips, run
 from sparsecover.inference.lanes import Lanes, lane_count
 
 CPU = torch.device("cpu")
@@ -51,3 +54,32 @@ def test_a_map_does_not_change_with_the_number_of_lanes():
 
     for one, other in zip(strips(1), strips(4), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def unreadable(*_):
+    raise SceneError("cannot be read")
+
+
+def unwritable(*_):
+    raise OutputError("the disk is full")
+
+
+@pytest.mark.parametrize(
+    ("error", "place", "name", "broken"),
+    [
+        (SceneError, job, "read_mirrored", unreadable),
+        (OutputError, run.MapWriter, "write", unwritable),
+        (OutputError, run.Journal, "append", unwritable),
+    ],
+)
+def test_failed_scenes_leave_nothing_running(tmp_path, monkeypatch, error, place, name, broken):
+    monkeypatch.setattr(place, name, broken)
+    targets = [(scene, tmp_path / f"{letter}_map.tif") for letter in "ab"]
+    before = set(threading.enumerate())
+    told = list(predict_many(targets, checkpoint(), batch_size=1))  # kept, and with them their frames
+    assert [type(one) for one in told] == [error, error]
+    left = set(threading.enumerate()) - before
+    for thread in left:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in left)
+    assert torch.get_num_threads() == 4

@@ -1,9 +1,11 @@
 """A prediction that is stopped goes on and ends with the same bytes."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -187,6 +189,21 @@ def test_journal_keeps_every_dtype_and_shape(tmp_path):
     assert all(np.array_equal(read.arrays[name], arrays[name]) for name in arrays)
     again.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_reaches_the_disk_too_late_is_told_with_the_next_strip(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    before = set(threading.enumerate())
+    journal = Journal.create(tmp_path / "j", {})
+    strip = MapStrip(Window(0, 0, 1, 1), {"map": np.zeros((1, 1), np.uint8)}, np.array([1]), 1.0)
+    journal.append(strip)
+    with pytest.raises(OutputError, match="No space left"):
+        journal.append(strip)
+    journal.close()
+    assert not set(threading.enumerate()) - before
 
 
 def test_other_files_are_not_taken_for_journals(tmp_path):

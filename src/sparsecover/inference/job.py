@@ -140,7 +140,7 @@ class Job:
 
 
 class Engine:
-    """A job made ready on this process's device."""
+    """A job made ready on this process's device, with threads that ``close`` ends."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -174,6 +174,11 @@ class Engine:
         strips = blend(region) if job.working is job.scene else on_own_grid(job.scene, job.working, region, blend)
         for strip in strips:
             yield strip if self._area is None else strip._replace(valid=strip.valid & self._area.mask(strip.window))
+
+    def close(self) -> None:
+        """End the threads: what they are at is finished, what waits is dropped."""
+        self._lanes.close()
+        self._reading.shutdown(wait=False, cancel_futures=True)
 
 
 def _halo_px(members: Sequence[Member]) -> int | None:

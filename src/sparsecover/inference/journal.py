@@ -99,7 +99,8 @@ class Journal:
         """Put a strip on the disk, which may go on for a while after the call.
 
         Raises:
-            OutputError: the disk is full, or another reason.
+            OutputError: the disk is full, or another reason: of this strip, or of the one before, if that showed only
+                after its call.
         """
         description, data = _encode(strip)
         checksum = zlib.crc32(data, zlib.crc32(description))
@@ -116,17 +117,16 @@ class Journal:
             synced.result()
 
     def close(self) -> None:
-        """Keep the file for a later run."""
+        """Keep the file for a later run, in which a last strip that did not reach the disk is computed again."""
         with contextlib.suppress(OSError):
             self._wait()
-        self._file.close()
+        self._disk.shutdown()
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     def remove(self) -> None:
         """Delete the file: the outputs are whole, or cannot be."""
-        with contextlib.suppress(OSError):
-            self._wait()
-        with contextlib.suppress(OSError):
-            self._file.close()
+        self.close()
         with contextlib.suppress(OSError):
             self.path.unlink()
 

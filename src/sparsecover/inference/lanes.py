@@ -30,7 +30,7 @@ def lane_count(device: torch.device, compiled: bool, batches: int) -> int:
 
 
 class Lanes:
-    """So many lanes, among which torch's threads are shared out evenly.
+    """So many lanes, among which torch's threads are shared out evenly; ``close`` ends theirs.
 
     Attributes:
         count: lanes.
@@ -44,7 +44,10 @@ class Lanes:
         self._pool = ThreadPoolExecutor(count, "network", torch.set_num_threads, (self._each,))
 
     def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """``map(work, items)`` in order; one lane is the calling thread."""
+        """``map(work, items)`` in order; one lane is the calling thread.
+
+        Until it ends, the caller has the threads of one lane, too: the others are at work while it uses a result.
+        """
         if self.count == 1:
             yield from map(work, items)
             return
@@ -53,3 +56,7 @@ class Lanes:
             yield from alongside(work, items, 2 * self.count - 1, self._pool)
         finally:
             torch.set_num_threads(self._threads)
+
+    def close(self) -> None:
+        """End the threads: what they compute is finished, what waits is dropped."""
+        self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,6 +1,7 @@
 """``predict`` and ``predict_strips``: the face of inference."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,12 +52,12 @@ def predict_strips(scene: Scene, checkpoint: Networks, **options: Any) -> Iterat
     """
     settings = Settings().with_changes(options)
     job = Job.plan(scene, checkpoint, settings)
-    engine = Engine(job)
-    for panel in job.panels():
-        region = panel.intersect(settings.area) if isinstance(settings.area, Window) else panel
-        if region.size:
-            for window, probabilities, valid in engine.blended(region):
-                yield Strip(window, to_host(probabilities), valid)
+    with closing(Engine(job)) as engine:
+        for panel in job.panels():
+            region = panel.intersect(settings.area) if isinstance(settings.area, Window) else panel
+            if region.size:
+                for window, probabilities, valid in engine.blended(region):
+                    yield Strip(window, to_host(probabilities), valid)
 
 
 def predict(

@@ -2,9 +2,9 @@
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -139,8 +139,10 @@ class Run:
             self._put(strip, writers, codes)
             self._meter.add(strip.window.size)
 
-        for _ in alongside(store, self._compute(_remaining(self._job.panels(), done)), _WAITING_STRIPS):
-            pass
+        # Closed here, or an error that is kept would keep the threads at their work.
+        with closing(self._compute(_remaining(self._job.panels(), done))) as strips:
+            for _ in alongside(store, strips, _WAITING_STRIPS):
+                pass
 
     def _put(self, strip: MapStrip, writers: dict[str, MapWriter], codes: Codes | None) -> None:
         if not strip.arrays:  # without data, which is what pixels are that are never written
@@ -151,15 +153,15 @@ class Run:
             writer.write(strip.window, strip.arrays[name])
         self._tally.add(strip.window, strip.counts, strip.confidence_sum)
 
-    def _compute(self, regions: Sequence[Window]) -> Iterator[MapStrip]:
+    def _compute(self, regions: Sequence[Window]) -> Generator[MapStrip]:
         if not regions:
             return
         if self._cluster is not None:
             yield from self._cluster.strips(self._job, self._products, regions)
             return
-        engine = Engine(self._job)
-        for region in regions:
-            yield from self._products.strips(engine.blended(region))
+        with closing(Engine(self._job)) as engine:
+            for region in regions:
+                yield from self._products.strips(engine.blended(region))
 
     @contextmanager
     def _writers(self) -> Iterator[dict[str, MapWriter]]:

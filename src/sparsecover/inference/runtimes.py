@@ -4,6 +4,7 @@ import copy
 import importlib.util
 import time
 from collections.abc import Callable
+from contextlib import closing
 
 import numpy as np
 import torch
@@ -111,14 +112,14 @@ def quicker_runtime(network: nn.Module, device: torch.device, bands: int, size_p
     if not possible or windows * size_px**2 < _WORTH_TIMING_PX:
         return "torch"
     window = torch.zeros(1, bands, size_px, size_px)
-    lanes = Lanes(lane_count(device, False, windows))
-    with_torch = _seconds(TorchRuntime(network, device), window, lanes)
-    if with_torch / lanes.count * windows < _WORTH_PROBING_S:
-        return "torch"
-    try:
-        with_onnx = _seconds(OnnxRuntime(network, bands, size_px, lanes.count), window, lanes)
-    except ModelError:
-        return "torch"
+    with closing(Lanes(lane_count(device, False, windows))) as lanes:
+        with_torch = _seconds(TorchRuntime(network, device), window, lanes)
+        if with_torch / lanes.count * windows < _WORTH_PROBING_S:
+            return "torch"
+        try:
+            with_onnx = _seconds(OnnxRuntime(network, bands, size_px, lanes.count), window, lanes)
+        except ModelError:
+            return "torch"
     return "onnx" if with_onnx < with_torch else "torch"
 
 
