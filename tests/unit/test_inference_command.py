@@ -4,12 +4,14 @@ import dataclasses
 import re
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 from inference_parts import checkpoint
 
 import sparsecover.pipeline
 from sparsecover.cli import export as export_command
+from sparsecover.cli import options
 from sparsecover.cli import predict as predict_command
 from sparsecover.errors import SceneError
 from sparsecover.inference import Progress, Settings
@@ -120,6 +122,14 @@ def test_export_checks_windows_of_a_scene(tmp_path):
 
     assert export(checkpoint(), tmp_path / "a.onnx").windows == 2
     assert export(checkpoint(), tmp_path / "b.onnx", scene=scene()).windows == 6
+
+
+def test_colours_stand_for_codes_and_not_for_numbers():
+    assert options.parse_codes("#000001, 7") == (1, 7)
+    assert options.parse_numbers("3, 1,2") == (3, 1, 2)
+    assert options.parse_numbers(None) == ()
+    with pytest.raises(click.BadParameter, match="1,2,3"):
+        options.parse_numbers("#000001")
 
 
 def test_folders_and_patterns_become_files(tmp_path, monkeypatch):

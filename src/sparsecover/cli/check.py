@@ -31,7 +31,7 @@ def command(scenes: tuple[str, ...], labels: tuple[str, ...], config_path: Path 
     if config_path:
         result = check_config(config_path, settings)
     else:
-        codes, numbers = options.parse_codes(unlabelled), options.parse_codes(bands) or None
+        codes, numbers = options.parse_codes(unlabelled), options.parse_numbers(bands) or None
         result = check_inputs(scenes, labels, unlabelled=codes, bands=numbers, **given)
     show_check(result)
     if any(finding.severity == "error" for finding in result.findings):

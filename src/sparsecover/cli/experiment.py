@@ -52,7 +52,7 @@ def command(
         show_recipes(shelved_recipes())
         return
     folder = out or Path("experiments") / Path(recipe).stem
-    chosen = options.parse_codes(seeds)
+    chosen = options.parse_numbers(seeds)
     with ConsoleReporter() as reporter:
         if listing:
             show_jobs(list_jobs(recipe, folder, quick=quick, seeds=chosen, settings=settings))

@@ -128,7 +128,7 @@ def _run(job: Callable[[Any, "ExtractOptions", "SourceOptions"], "Extraction"], 
     names = ("size_px", "stride_px", "split", "seed", "block_px", "max_nodata", "min_labelled")
     cut = ExtractOptions(ratios=_ratios(given["ratios"]), **{name: given[name] for name in names})
     read = SourceOptions(
-        options.parse_codes(given["bands"]) or None,
+        options.parse_numbers(given["bands"]) or None,
         options.parse_codes(given["unlabelled"]),
         given["field"],
         given["classes"],

@@ -63,7 +63,7 @@ def command(scenes: tuple[str, ...], labels: tuple[str, ...], out: Path, unlabel
             labels,
             out=out,
             unlabelled=options.parse_codes(unlabelled),
-            bands=options.parse_codes(bands) or None,
+            bands=options.parse_numbers(bands) or None,
             settings=settings,
             reporter=reporter,
             **given,

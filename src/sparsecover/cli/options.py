@@ -63,12 +63,24 @@ scene_options = combine(
 )  # fmt: skip
 
 
+def parse_numbers(text: str | None) -> tuple[int, ...]:
+    """Comma-separated integers from an option, such as band numbers or seeds."""
+    try:
+        return tuple(map(int, _parts(text)))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a list of integers such as 3 or 1,2,3.") from None
+
+
 def parse_codes(text: str | None) -> tuple[int, ...]:
-    """Comma-separated integers from an option; colours ``#RRGGBB`` become the codes they have in colour masks."""
+    """As `parse_numbers` for codes of a label raster; colours ``#RRGGBB`` become the codes that colour masks have."""
     from sparsecover.config import color_code
 
     try:
-        return tuple(int(color_code(part.strip())) for part in (text or "").split(",") if part.strip())
+        return tuple(int(color_code(part)) for part in _parts(text))
     except ValueError:
         colors = ", or of colours such as '#9B9B9B'" if "#" in (text or "") else ""
         raise click.BadParameter(f"{text!r} is not a list of integers such as 0 or 0,9{colors}.") from None
+
+
+def _parts(text: str | None) -> list[str]:
+    return [part.strip() for part in (text or "").split(",") if part.strip()]

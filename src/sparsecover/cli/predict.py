@@ -99,7 +99,7 @@ def command(scenes: tuple[str, ...], models: tuple[Path, ...], out: Path, stack:
         given[name] = given[name] and encoding
     with ConsoleReporter() as reporter:
         batch = predict_files(
-            scenes, models, out, stack=stack, bands=options.parse_codes(bands) or None, area=_area(area),
+            scenes, models, out, stack=stack, bands=options.parse_numbers(bands) or None, area=_area(area),
             reporter=reporter, **given,
         )  # fmt: skip
     for product in batch.products:
