@@ -81,6 +81,18 @@ def test_what_no_setting_can_say_stands_at_the_top(files: Path, scenes: list[str
     assert header[1].startswith(f"# - {missing}")
 
 
+def test_one_mask_for_several_scenes_is_to_be_cut(files: Path):
+    given, _ = of(files, ["in/a[1].tif", "in/b.tif"], ["points.gpkg"], mask=files / "cloud.tif")
+    assert len(given.unsaid) == 1
+    assert "cut it into one for each image" in given.unsaid[0]
+    assert "below one folder" not in given.unsaid[0]
+
+
+def test_a_pattern_that_finds_more_files_later_says_so(files: Path):
+    assert "# data.images finds files" in of(files, ["in/a[1].tif", "in/b.tif"], ["points.gpkg"])[0].header("")
+    assert of(files, ["in/a[1].tif"], ["one.png"])[0].header("") == ""
+
+
 def test_addresses_are_told_without_secrets(files: Path):
     address = "/vsicurl/https://me:secret@example.org/a.tif?token=abc"
     header = given_data([address], [files / "one.png"], LabelOptions()).header("")

@@ -20,6 +20,8 @@ _UNSAID = {
 }  # fmt: skip
 _FILES = "put them below one folder, or list them in a table (data.dataset: table)"
 
+_MASK = "cut it into one for each image, named alike, and give data.mask a pattern that finds them"
+
 
 @dataclass(frozen=True)
 class GivenData:
@@ -38,7 +40,10 @@ class GivenData:
         lines = [f"Made by: {command}"] if command else []
         if self.unsaid:
             lines += ["This file does not hold all that the map was made from; before `train` takes it:"]
-        return "".join(f"# {' '.join(line.split())}\n" for line in [*lines, *(f"- {text}" for text in self.unsaid)])
+            lines += [f"- {text}" for text in self.unsaid]
+        open_ended = [key for key in self.settings if "/*" in str(self.settings[key])]
+        lines += [f"{key} finds files that are added to the folder later, too." for key in open_ended]
+        return "".join(f"# {' '.join(line.split())}\n" for line in lines)
 
 
 def given_data(
@@ -59,8 +64,9 @@ def given_data(
         "mask": _pattern([mask], root) if mask and (stack or len(scenes) == 1) else None,
     }
     given: dict[str, Sequence[str | Path]] = {"images": scenes, "labels": labels, "mask": [mask] if mask else []}
+    advice = {"mask": _MASK} if not stack and len(scenes) > 1 else {}
     lost = [
-        f"{key}: {', '.join(without_secrets(str(file)) for file in files)}: {_FILES}"
+        f"{key}: {', '.join(without_secrets(str(file)) for file in files)}: {advice.get(key, _FILES)}"
         for key, files in given.items()
         if files and not found[key]
     ]
