@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from sparsecover.classes import ClassScheme
-from sparsecover.evaluation import Accumulator, Assessment, pages
+from sparsecover.evaluation import Accumulator, Assessment
 from sparsecover.pipeline.contest import Contest
 from sparsecover.pipeline.mapping import MapResult
+from sparsecover.pipeline.provenance import command_line
 from sparsecover.pipeline.recipe import choose_recipe, explain_recipe
 
 SCHEME = ClassScheme.from_names(["land", "water"])
@@ -75,7 +76,7 @@ def test_without_scored_labels_or_rivals_the_trained_model_makes_the_map() -> No
 def test_the_command_makes_the_same_again_and_holds_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = "/vsicurl/https://me:secret@example.org/a.tif?token=abc"
     monkeypatch.setattr("sys.argv", ["/usr/bin/sparsecover", "map", scene, "--resume", "--field", "what?"])
-    assert pages.command_line() == "sparsecover map /vsicurl/https://example.org/a.tif --field 'what?'"
+    assert command_line() == "sparsecover map /vsicurl/https://example.org/a.tif --field 'what?'"
 
 
 def test_a_training_cut_short_is_told_with_the_steps_it_had():

@@ -2,10 +2,6 @@
 
 import base64
 import math
-import re
-import shlex
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparsecover import figures
@@ -41,23 +37,6 @@ def page_environment(*packages: str) -> "Environment":
 def data_uri(data: bytes, kind: str) -> str:
     """A picture as an address that holds it."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
-
-
-def command_line() -> str:
-    """The command line that does the same again, where there was one; without passwords and signatures of addresses."""
-    if Path(sys.argv[0]).stem != "sparsecover":
-        return ""
-    given = [argument for argument in sys.argv[1:] if argument != "--resume"]
-    return shlex.join(["sparsecover", *map(without_secrets, given)])
-
-
-def without_secrets(text: str) -> str:
-    """An address without its password and signature; all else as it is.
-
-    >>> without_secrets("https://me:secret@example.org/a.tif?token=abc")
-    'https://example.org/a.tif'
-    """
-    return re.sub(r"(?<=://)[^/@]*@|(?<=\S)\?\S*", "", text) if "://" in text else text
 
 
 def _percent(share: float) -> str:

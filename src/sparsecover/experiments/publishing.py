@@ -6,7 +6,6 @@ from pathlib import Path
 
 import yaml
 
-from sparsecover.evaluation.pages import command_line
 from sparsecover.experiments.jobs import Job
 from sparsecover.experiments.outcome import Outcome
 from sparsecover.experiments.plots import file_name, methods_of, study_plots
@@ -16,6 +15,7 @@ from sparsecover.experiments.sheets import Sample, draw_sheet, load_samples
 from sparsecover.experiments.summary import CellScores, summarize
 from sparsecover.experiments.tables import as_csv, cell_rows, job_rows, markdown, panels
 from sparsecover.pipeline.files import write_file
+from sparsecover.pipeline.provenance import command_line
 
 
 def write_tables(out: Path, recipe: Recipe, jobs: Sequence[Job], outcomes: Mapping[str, Outcome]) -> list[CellScores]:

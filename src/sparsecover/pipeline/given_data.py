@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sparsecover.config import Config
-from sparsecover.evaluation.pages import without_secrets
 from sparsecover.labels import is_vector
 from sparsecover.labels.features import split_layer
 from sparsecover.pipeline.inputs import LabelOptions
+from sparsecover.pipeline.provenance import without_secrets
 from sparsecover.raster.gdal import is_local
 
 _UNSAID = {

@@ -14,7 +14,6 @@ from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
 from sparsecover.errors import DataError
 from sparsecover.evaluation import Accumulator, Assessment
-from sparsecover.evaluation.pages import command_line
 from sparsecover.inference import MapProduct, predict
 from sparsecover.pipeline.contest import FORESTS, Contest, title
 from sparsecover.pipeline.files import prepare_folder, results_in, unique_names, write_file
@@ -22,6 +21,7 @@ from sparsecover.pipeline.given_data import GivenData, given_data
 from sparsecover.pipeline.holding_out import Split, split_labels
 from sparsecover.pipeline.inputs import Inputs, LabelOptions, Pair, open_inputs
 from sparsecover.pipeline.predicting import listen_to_prediction
+from sparsecover.pipeline.provenance import command_line
 from sparsecover.pipeline.recipe import choose_recipe, explain_recipe
 from sparsecover.pipeline.reporting import map_report, map_views
 from sparsecover.pipeline.scene_files import expand

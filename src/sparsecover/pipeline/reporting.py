@@ -7,11 +7,11 @@ import numpy as np
 import yaml
 
 from sparsecover.evaluation import Comparison, ReportContent, SceneView, render_report, scene_view
-from sparsecover.evaluation.pages import command_line
 from sparsecover.inference import MapProduct
 from sparsecover.labels import LabelRaster
 from sparsecover.pipeline.contest import title
 from sparsecover.pipeline.holding_out import Split
+from sparsecover.pipeline.provenance import command_line
 from sparsecover.raster import Scene, open_scene
 from sparsecover.training.history import read_history
 
