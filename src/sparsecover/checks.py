@@ -45,9 +45,8 @@ def check_scenes(scenes: Iterable[Scene]) -> list[Finding]:
     """``check_scene`` of several; scenes with the same finding share one that counts them."""
     names: dict[Finding, list[str]] = {}
     for scene in scenes:
-        for finding in check_scene(scene):
-            alike = replace(finding, message=finding.message.replace(scene.name, _NAME))
-            names.setdefault(alike, []).append(scene.name)
+        for finding in check_scene(replace(scene, name=_NAME)):
+            names.setdefault(finding, []).append(scene.name)
     return [replace(alike, message=_in_scenes(alike.message, found)) for alike, found in names.items()]
 
 

@@ -1,5 +1,6 @@
 """Checks: each thing that spoils a training is seen, and good input raises no alarm."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from affine import Affine
 from rasterio.crs import CRS
 
-from sparsecover.checks import check_field, check_groups, check_labels, check_leakage, check_scene
+from sparsecover.checks import check_field, check_groups, check_labels, check_leakage, check_scene, check_scenes
 from sparsecover.classes import ClassScheme
 from sparsecover.grid import Grid
 from sparsecover.labels import LabelRaster
@@ -49,6 +50,16 @@ def test_a_good_scene_raises_no_alarm() -> None:
 )
 def test_what_spoils_a_scene_is_found(given: Scene, severity: str, words: str) -> None:
     assert words in messages(check_scene(given), severity)
+
+
+def test_scenes_with_the_same_finding_share_one() -> None:
+    bare = [replace(scene(Grid(40, 50)), name=name) for name in ("a", "b", "c")]
+    findings = check_scenes([*bare, scene(nodata_rows=30), bare[0]])
+    assert [finding.severity for finding in findings] == ["note", "note"]
+    assert "a has no coordinate system" in findings[0].message
+    assert "The same in 3 more: b, c, a." in findings[0].message
+    assert "more" not in findings[1].message
+    assert check_scenes([scene(Grid(40, 50))]) == check_scene(scene(Grid(40, 50)))
 
 
 @pytest.mark.parametrize(
