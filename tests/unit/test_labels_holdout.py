@@ -12,7 +12,17 @@ from shapely import Point, box
 from sparsecover.classes import UNLABELLED
 from sparsecover.errors import LabelError
 from sparsecover.grid import Grid
-from sparsecover.labels import LabelRaster, assign_groups, burn_labels, hold_out, k_folds, label_groups, near
+from sparsecover.labels import (
+    LabelRaster,
+    apart_on_ground,
+    assign_groups,
+    burn_labels,
+    hold_out,
+    k_folds,
+    label_groups,
+    near,
+)
+from sparsecover.labels.holdout import Fold
 
 GRID = Grid(200, 200, CRS.from_epsg(32633).to_wkt(), Affine(1, 0, 0, 0, -1, 200))
 
@@ -202,3 +212,25 @@ def test_near_is_a_square():
     expected[2:7, :3] = True
     assert np.array_equal(near(mask, 2), expected)
     assert near(mask, 0) is mask
+
+
+def test_thousands_of_scenes_are_not_each_compared_with_all(monkeypatch):
+    compared = []
+    overlaps = Grid.overlaps
+    monkeypatch.setattr(Grid, "overlaps", lambda one, other: compared.append(other) or overlaps(one, other))
+
+    def fold(number: int) -> Fold:
+        """A row of scenes of 8 m; the first two share their ground."""
+        grid = Grid(8, 8, GRID.crs, Affine(1, 0, 10 * max(0, number - 1), 0, -1, 8))
+        train, held = (np.full((8, 8), UNLABELLED, np.uint8) for _ in range(2))
+        train[:4, :] = number % 2
+        held[7 - 7 * (number == 1), :] = 0
+        return Fold(LabelRaster(train, grid), LabelRaster(held, grid), [], False)
+
+    folds = [fold(number) for number in range(60)]
+    apart = apart_on_ground(folds, 2, 0)
+    assert len(compared) < 4 * len(folds)
+    assert (apart[0].train.values[0] == UNLABELLED).all()  # held out in the second
+    assert (apart[0].train.values[1:4] == 0).all()
+    for before, after in zip(folds[1:], apart[1:], strict=True):
+        np.testing.assert_array_equal(before.train.values, after.train.values)

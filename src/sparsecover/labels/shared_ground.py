@@ -25,7 +25,7 @@ def apart_on_ground(folds: Sequence[Fold], num_classes: int, buffer_px: int) -> 
         The folds with fewer training labels. Where a class would lose all of them nothing is taken, and the folds are
         marked optimistic.
     """
-    masks = [_held_elsewhere(number, folds) for number in range(len(folds))]
+    masks = _held_elsewhere(folds)
     if all(mask is None for mask in masks):
         return list(folds)
     trains = [
@@ -41,12 +41,15 @@ def apart_on_ground(folds: Sequence[Fold], num_classes: int, buffer_px: int) -> 
     return [fold._replace(train=t, notes=[*fold.notes, note]) for fold, t in zip(folds, trains, strict=True)]
 
 
-def _held_elsewhere(number: int, folds: Sequence[Fold]) -> Mask | None:
-    """Where other scenes hold out labels, bool [H, W] on this scene's grid; None where they share no ground."""
-    grid = folds[number].train.grid
-    others = [fold.held_out for other, fold in enumerate(folds) if other != number]
-    masks = [ground_of(o.values != UNLABELLED, o.grid, grid) for o in others if grid.overlaps(o.grid)]
-    return np.logical_or.reduce(masks) if masks else None
+def _held_elsewhere(folds: Sequence[Fold]) -> list[Mask | None]:
+    """For each scene where others hold out labels, bool [H, W] on its grid; None where they share no ground."""
+    grids, held = [fold.train.grid for fold in folds], [fold.held_out for fold in folds]
+    masks: list[Mask | None] = []
+    for number, sharing in enumerate(sharing_ground(grids, [labels.grid for labels in held])):
+        others = [held[other] for other in sharing if other != number]
+        found = [ground_of(labels.values != UNLABELLED, labels.grid, grids[number]) for labels in others]
+        masks.append(np.logical_or.reduce(found) if found else None)
+    return masks
 
 
 def sharing_ground(grids: Sequence[Grid], others: Sequence[Grid]) -> list[list[int]]:
