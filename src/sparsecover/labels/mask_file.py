@@ -20,13 +20,14 @@ from sparsecover.labels.code_lookup import Codes, count_codes, look_up
 from sparsecover.labels.code_table import CodeTable, category_names, palette
 from sparsecover.labels.coding import integral, refuse_unknown
 from sparsecover.labels.features import is_vector
-from sparsecover.raster.gdal import CACHE_BYTES, GDAL_ERRORS, environment, handle, reason, stamp, window_cache_bytes
+from sparsecover.raster.gdal import CACHE_BYTES, GDAL_ERRORS, cache_for, environment, handle, reason, stamp
 
 ALWAYS_UNLABELLED = frozenset({-1, 255})
 """Codes that mean unlabelled in every label raster, beside the file's own nodata."""
 
 _STRIP_ROWS = 512
 _TILE_PX = 2**20
+_ONCE_BYTES = CACHE_BYTES // 2  # of one band
 _FIRST_TAKEN = " holds equal bands; the first was taken."
 
 
@@ -93,7 +94,7 @@ class MaskFile:
             LabelError: unreadable pixels, or fractions.
         """
         try:
-            with environment(self._cache_bytes(window)):
+            with environment(cache_for(window, self.grid.width, _ONCE_BYTES, _TILE_PX)):
                 values, known = self._read(window)
         except GDAL_ERRORS as error:
             raise _unreadable(self.path, error) from error
@@ -151,11 +152,6 @@ class MaskFile:
             named = Counter({f"#{color:06X}": n for color, n in unknown.items()})
             refuse_unknown(named, scheme, f"The colour mask {self.path}")
         refuse_unknown(unknown, scheme, f"The label raster {self.path}")
-
-    def _cache_bytes(self, window: Window) -> int:
-        """Strips and tiles are gone through once, and of one band; small windows in turn with those of images."""
-        in_turn = window.width == self.grid.width or window.size >= _TILE_PX
-        return CACHE_BYTES // 2 if in_turn else window_cache_bytes()
 
     def _read(self, window: Window) -> tuple[npt.NDArray[Any], Mask]:
         source = handle(self.path, self.version)

@@ -92,7 +92,7 @@ class FileSource:
 
         dataset = gdal.handle(self.path, self.version)
         try:
-            with gdal.environment(self._cache_bytes(window)):
+            with gdal.environment(gdal.cache_for(window, self.grid.width)):
                 values = part(dataset.read, self.indexes, out_dtype=self.stored_dtype)
                 valid = self._not_nodata(values)
                 if self.alphas:
@@ -107,10 +107,6 @@ class FileSource:
                 "corrupt there: copy or download it again."
             ) from error
         return blank(self._scaled(values), valid)
-
-    def _cache_bytes(self, window: Window) -> int:
-        """Strips as wide as the scene are gone through once, in order; narrower windows share blocks with others."""
-        return gdal.CACHE_BYTES if window.width == self.grid.width else gdal.window_cache_bytes()
 
     def _not_nodata(self, values: Values) -> Valid:
         valid = np.ones(values.shape[1:], bool)

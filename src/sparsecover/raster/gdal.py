@@ -1,5 +1,6 @@
 """How GDAL is called: its settings, open handles by thread and process, and what went wrong in plain words."""
 
+import math
 import os
 import threading
 import warnings
@@ -14,6 +15,7 @@ from rasterio._err import CPLE_BaseError, stack_errors
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from sparsecover.errors import SceneError
+from sparsecover.grid import Window
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 
@@ -57,9 +59,14 @@ def read_in_order() -> None:
     _local.in_order = True
 
 
-def window_cache_bytes() -> int:
-    """How much of what it decodes a thread keeps that reads windows narrower than the file."""
-    return CACHE_BYTES if getattr(_local, "in_order", False) else WINDOW_CACHE_BYTES
+def cache_for(window: Window, width: int, once_bytes: int = CACHE_BYTES, tile_px: float = math.inf) -> int:
+    """How much of what it decodes for a window of a raster so many columns wide a thread keeps, in bytes.
+
+    It is ``once_bytes`` for what is gone through once: strips as wide as the raster, tiles of at least ``tile_px``, and
+    all windows of a thread that declared so. Other windows share blocks with those that follow.
+    """
+    once = window.width == width or window.size >= tile_px or getattr(_local, "in_order", False)
+    return once_bytes if once else WINDOW_CACHE_BYTES
 
 
 def available_formats() -> frozenset[str]:
