@@ -227,8 +227,7 @@ def curves(history: History, panels: Sequence[Panel] = ("loss", "score"), theme:
     """
     figure, axes = chart(_PANEL[0] * len(panels), _PANEL[1], theme, len(panels))
     for axis, panel in zip(axes, panels, strict=True):
-        free = "upper right" if panel == "loss" else "lower right"  # losses fall and scores rise
-        _draw_lines(axis, history, panel_columns(history, panel), theme, free)
+        _draw_lines(axis, history, panel_columns(history, panel), theme)
         axis.set_title(panel.capitalize(), loc="left", fontsize=10, color=THEMES[theme].text)
         axis.set_xlabel("epoch", fontsize=9, color=THEMES[theme].text)
         if panel == "score":
@@ -246,7 +245,7 @@ def panel_columns(history: History, panel: Panel) -> list[str]:
     return [c for c in columns if any(np.isfinite(_number(row.get(c))) for row in history)]
 
 
-def _draw_lines(axis: "Axes", history: History, columns: Sequence[str], theme: ThemeName, corner: str) -> None:
+def _draw_lines(axis: "Axes", history: History, columns: Sequence[str], theme: ThemeName) -> None:
     from matplotlib.ticker import MaxNLocator
 
     look, handles = THEMES[theme], []
@@ -257,7 +256,14 @@ def _draw_lines(axis: "Axes", history: History, columns: Sequence[str], theme: T
         handles += axis.plot(epochs, values, color=color, linewidth=1.8, marker=marker, label=_words(column))
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no half epoch
     if handles:
-        axis.legend(handles=handles, loc=corner, frameon=False, fontsize=8, labelcolor=look.text)
+        falls = columns[0].endswith("loss")  # elsewhere lines rise; looking for the best corner can take long and warn
+        axis.legend(
+            handles=handles,
+            loc="upper right" if falls else "lower right",
+            frameon=False,
+            fontsize=8,
+            labelcolor=look.text,
+        )
     else:
         axis.text(0.5, 0.5, "nothing recorded", ha="center", color=look.text, transform=axis.transAxes)
 
