@@ -18,7 +18,9 @@ A message says what was given, what was expected, and what to do next.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+_LISTED = 20
 
 
 class SparseCoverError(Exception):
@@ -79,7 +81,28 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     >>> nearest("unett", ["unet", "unetpp"])
     "Did you mean 'unet' or 'unetpp'? Choices: unet, unetpp."
     """
-    listed = sorted(choices)
-    close = difflib.get_close_matches(name.lower(), listed, n=3, cutoff=0.6)
+    names = sorted(choices)
+    close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.6)
     hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
-    return f"{hint}Choices: {', '.join(listed)}."
+    return f"{hint}Choices: {', '.join(names)}."
+
+
+def summary(lines: Sequence[str]) -> str:
+    """Lines of a message, cut where there are very many."""
+    more = f"\n... and {len(lines) - _LISTED} more" if len(lines) > _LISTED else ""
+    return "\n".join(lines[:_LISTED]) + more
+
+
+def listed(problems: Sequence[str], what: str, option: str, noun: str = "file") -> str:
+    """A message on all that cannot be used, and the option that leaves it out.
+
+    >>> print(listed(["a.tif has no labels"], "without a partner", "--skip-unpaired"))
+    1 file without a partner (--skip-unpaired leaves out such files):
+    a.tif has no labels
+    """
+    return f"{counted(problems, noun)} {what} ({option} leaves out such files):\n{summary(problems)}"
+
+
+def counted(things: Sequence[str], noun: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{len(things)} {noun}" if len(things) == 1 else f"{len(things)} {noun}s"

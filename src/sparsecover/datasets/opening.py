@@ -13,9 +13,17 @@ from sparsecover.config import DataConfig
 from sparsecover.datasets.layouts import LAYOUTS, Listing
 from sparsecover.datasets.layouts.base import Entry
 from sparsecover.datasets.layouts.masks import with_masks
-from sparsecover.datasets.layouts.pairing import counted, listed, summary
 from sparsecover.datasets.pair import Dataset, Labels, Pair
-from sparsecover.errors import ClassError, DataError, LabelsElsewhere, SparseCoverError, nearest
+from sparsecover.errors import (
+    ClassError,
+    DataError,
+    LabelsElsewhere,
+    SparseCoverError,
+    counted,
+    listed,
+    nearest,
+    summary,
+)
 from sparsecover.grid import Window, tiles
 from sparsecover.labels import (
     CodeTable,

@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from sparsecover.config import SplitConfig
 from sparsecover.datasets.layouts.base import SIDES
-from sparsecover.datasets.layouts.pairing import natural, summary
+from sparsecover.datasets.layouts.pairing import natural
 from sparsecover.datasets.pair import Pair
 from sparsecover.datasets.split_parts import Parts, deal_groups, group_pairs, sides_in, take_sides, with_sides
 from sparsecover.datasets.split_plan import SceneSide, SplitPlan
-from sparsecover.errors import DataError
+from sparsecover.errors import DataError, summary
 from sparsecover.labels import LabelFile, assign_groups, class_counts, pixel_weights
 
 AUTO_BUFFER_PX = 64

@@ -18,8 +18,7 @@ import numpy.typing as npt
 
 from sparsecover.classes import ClassScheme
 from sparsecover.datasets import Dataset, Pair
-from sparsecover.datasets.layouts.pairing import summary
-from sparsecover.errors import DataError, LabelsElsewhere, OutputError, SceneError
+from sparsecover.errors import DataError, LabelsElsewhere, OutputError, SceneError, summary
 from sparsecover.grid import Grid
 from sparsecover.patches.extract_plan import SIDES, ExtractOptions, PlannedPatch, assign_sides, plan_pair
 from sparsecover.raster import MapWriter, Scene

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from sparsecover.config import DataConfig
 from sparsecover.datasets import Dataset, Entry, Listing, open_listing
-from sparsecover.datasets.layouts.pairing import listed
-from sparsecover.errors import DataError
+from sparsecover.errors import DataError, listed
 from sparsecover.patches import Extraction, ExtractOptions, extract_patches, match_sources
 from sparsecover.progress import Reporter, Silent
 

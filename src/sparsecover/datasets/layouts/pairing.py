@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sparsecover.errors import DataError
-
-_LISTED = 20
+from sparsecover.errors import DataError, summary
 
 
 class Pairing(NamedTuple):
@@ -50,27 +48,6 @@ def pair_files(images: Sequence[Path], labels: Sequence[Path], pair_by: str | No
 def natural(path: Path | str) -> list[tuple[int, str]]:
     """A key that sorts ``part 2`` before ``part 10``."""
     return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", str(path))]
-
-
-def summary(lines: Sequence[str]) -> str:
-    """Lines of a message, cut where there are very many."""
-    more = f"\n... and {len(lines) - _LISTED} more" if len(lines) > _LISTED else ""
-    return "\n".join(lines[:_LISTED]) + more
-
-
-def listed(problems: Sequence[str], what: str, option: str, noun: str = "file") -> str:
-    """A message on all that cannot be used, and the option that leaves it out.
-
-    >>> print(listed(["a.tif has no labels"], "without a partner", "--skip-unpaired"))
-    1 file without a partner (--skip-unpaired leaves out such files):
-    a.tif has no labels
-    """
-    return f"{counted(problems, noun)} {what} ({option} leaves out such files):\n{summary(problems)}"
-
-
-def counted(things: Sequence[str], noun: str) -> str:
-    """``1 file``, ``2 files``."""
-    return f"{len(things)} {noun}" if len(things) == 1 else f"{len(things)} {noun}s"
 
 
 def _stem(path: Path) -> str:
