@@ -124,8 +124,7 @@ def test_a_sheet_of_patches(small: SmallScene, cli: Command, tmp_path: Path) -> 
     result = cli("extract", "show", tmp_path, "-n", "3")
     assert result.returncode == 0, result.stderr
     sheet = imread(tmp_path / "patches.png")
-    assert sheet.shape[0] > 3 * 240  # small patches are enlarged
-    assert sheet.shape[1] == round(3 * 1.9 * 130)
+    assert min(sheet.shape[:2]) > 4 * 3 * 32  # three rows and columns of patches, which are small and so enlarged
     assert len(np.unique(sheet.reshape(-1, sheet.shape[2]), axis=0)) > 100
 
 
