@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 from types import TracebackType
@@ -39,7 +40,30 @@ _LEVEL = 5
 
 # Maps compress to a tenth and less, so less room than this share of the pixels is unlikely to be enough.
 _LEAST_SHARE = 0.1
+_PIXELS = "pixels.tif"  # the temporary file
 _SIDECARS = (".aux.xml", ".msk", ".ovr")
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How pixels lie in the file that they are written to; from one for ``overviews`` a COG is made in the end."""
+
+    block: tuple[int, int]  # height, width
+    level: int
+    overviews: bool
+
+    @classmethod
+    def plan(cls, grid: Grid, overviews: bool) -> Self:
+        if overviews:
+            return cls((_STRIP_PX, BLOCK_PX), 1, True)
+        side = min(BLOCK_PX, -(-max(grid.height, grid.width) // 16) * 16)  # tiles are multiples of 16 pixels
+        return cls((side, side), _LEVEL, False)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """GDAL's."""
+        height, width = self.block
+        return {"tiled": True, "blockxsize": width, "blockysize": height, "compress": "deflate", "zlevel": self.level}
 
 
 class MapWriter:
@@ -92,7 +116,7 @@ class MapWriter:
     ) -> None:
         self.path = Path(path)
         self.grid = grid
-        self._overviews = overviews
+        self._layout = _Layout.plan(grid, overviews)
         self._dtype = np.dtype(dtype)
         self._scheme = scheme
         self._check_arguments(count, band_names, like)
@@ -175,18 +199,13 @@ class MapWriter:
         grid, placed = self.grid, self.grid.transform != Affine.identity()
         crs = grid.crs or georeference.gcp_crs
         options: dict[str, Any] = {"transform": grid.transform} if placed else {}
-        if self._overviews:
-            options |= {"blockxsize": BLOCK_PX, "blockysize": _STRIP_PX, "zlevel": 1}
-        else:
-            side = min(BLOCK_PX, -(-max(grid.height, grid.width) // 16) * 16)  # tiles are multiples of 16 pixels
-            options |= {"blockxsize": side, "blockysize": side, "zlevel": _LEVEL}
         if georeference.gcps and not placed:
             options["gcps"] = [GroundControlPoint(*point) for point in georeference.gcps]
         with gdal.environment(), gdal.georeference_optional():
             dataset = rasterio.open(
-                self._folder / "strips.tif", "w", driver="GTiff", height=grid.height, width=grid.width, count=count,
-                dtype=self._dtype.name, nodata=nodata, crs=crs, tiled=True, interleave="band", sparse_ok=True,
-                compress="deflate", BIGTIFF="IF_SAFER", **options,
+                self._folder / _PIXELS, "w", driver="GTiff", height=grid.height, width=grid.width, count=count,
+                dtype=self._dtype.name, nodata=nodata, crs=crs, interleave="band", sparse_ok=True, BIGTIFF="IF_SAFER",
+                **self._layout.options, **options,
             )  # fmt: skip
             dataset.update_tags(ns="RPC", **dict(georeference.rpc))
         return dataset
@@ -194,22 +213,22 @@ class MapWriter:
     def _finish(self) -> Path:
         with gdal.environment():
             self._dataset.close()
-        written = self._folder / "strips.tif"
+        written = self._folder / _PIXELS
         if self._scheme is not None:
             write_categories(_beside(written, ".aux.xml"), self._scheme)
         with gdal.environment(_CONVERSION_CACHE_BYTES):
-            if self._overviews:
+            if self._layout.overviews:
                 written = self._convert(written)
             # Not every write that failed is reported: a full disk shows for certain when the map is read back.
             with gdal.open_raster(str(written)) as result:
                 result.checksum(1)
         return written
 
-    def _convert(self, strips: Path) -> Path:
-        """A COG made of a strip-wise file: the driver keeps custom systems, control points, RPC, rotated transforms."""
+    def _convert(self, written: Path) -> Path:
+        """A COG made of the written file: the driver keeps custom systems, control points, RPC, rotated transforms."""
         result = self._folder / "map.tif"
         rasterio.shutil.copy(
-            strips, result, driver="COG", COMPRESS="DEFLATE", LEVEL=_LEVEL, BLOCKSIZE=BLOCK_PX, BIGTIFF="IF_SAFER",
+            written, result, driver="COG", COMPRESS="DEFLATE", LEVEL=_LEVEL, BLOCKSIZE=BLOCK_PX, BIGTIFF="IF_SAFER",
             OVERVIEW_RESAMPLING="AVERAGE" if self._scheme is None else "MODE", STATISTICS="NO", NUM_THREADS=2,
         )  # fmt: skip
         return result
