@@ -416,7 +416,7 @@ def test_an_unreadable_block_is_named_or_left_out(model: Path, damaged: Path, cl
     assert np.array_equal(pixels(out) == 255, expected)
 
 
-@pytest.mark.parametrize("target", ["missing/m.tif", "file/m.tif", "folder.tif", "/proc/m.tif"])
+@pytest.mark.parametrize("target", ["missing/m.tif", "file/m.tif", "folder.tif", "/proc/m.tif", "m.png"])
 def test_targets_are_checked_before_anything_is_computed(
     target: str, model: Path, small: SmallScene, cli: Command, tmp_path: Path
 ) -> None:

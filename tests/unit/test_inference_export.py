@@ -187,6 +187,28 @@ def test_branches_of_a_network_are_kept():
         torch.testing.assert_close(runtime(batch), torch.softmax(network(batch), 1).detach(), rtol=0, atol=1e-5)
 
 
+class ByItsValues(torch.nn.Module):
+    """What it does depends on what it sees; a trace knows one way only."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images if images.abs().max() == 0 else 1 - images
+
+
+def test_a_graph_that_computes_something_else_is_no_runtime():
+    with pytest.raises(ModelError, match=r"differ by .*--runtime torch"):
+        OnnxRuntime(ByItsValues(), 2, 8)
+
+
+@pytest.mark.parametrize("name", ["random-forest", "random-forest-features"])
+def test_forests_are_mapped_by_torch_alone(name, tmp_path):
+    forest = checkpoint(name, patch=16, trees=2)
+    with pytest.raises(ModelError, match=r"random forest cannot be written as ONNX.*train a network"):
+        export(forest, tmp_path / "f.onnx")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ModelError, match="--runtime torch"):
+        make_runtime("onnx", forest.model(), CPU, 2, 16, compiled=False)
+
+
 def test_an_invalid_graph_is_told_as_a_network_without_onnx(monkeypatch):
     import onnx
 

@@ -19,11 +19,13 @@ from sparsecover.errors import MissingPartError, ModelError, OutputError
 from sparsecover.grid import Window
 from sparsecover.inference.onnx_graph import split_concatenations
 from sparsecover.inference.reading import read_mirrored
+from sparsecover.models.forest import RandomForest
 from sparsecover.normalize import Normalizer
 from sparsecover.raster import Scene
 
 _OPSET = 17
-_TOLERANCE = 1e-4  # of a probability
+TOLERANCE = 1e-4
+"""How far a probability of ONNX Runtime may be from torch's."""
 _OVERLAP_PERCENT = 25
 _CHECKED_WINDOWS = 4
 _DEEPNESS_DIVISOR = 255.0  # it divides every pixel by this before it standardises
@@ -99,9 +101,9 @@ def export(
     graph = _with_metadata(graph, deepness_metadata(checkpoint, size))
     batches = [_random_batch(len(checkpoint.bands), size), *_scene_batches(scene, checkpoint.normalizer, size)]
     difference = _largest_difference(checkpoint, graph, batches)
-    if not difference <= _TOLERANCE:
+    if not difference <= TOLERANCE:
         raise ModelError(
-            f"ONNX Runtime and torch differ by {difference:.2g} in a probability; at most {_TOLERANCE:g} is accepted. "
+            f"ONNX Runtime and torch differ by {difference:.2g} in a probability; at most {TOLERANCE:g} is accepted. "
             "Nothing was written."
         )
     with replacing(out) as temporary:
@@ -117,6 +119,11 @@ def to_onnx(network: nn.Module, bands: int, size_px: int, clip: float | None = N
         ModelError: the network cannot be expressed in ONNX.
     """
     onnx = _import("onnx")
+    if isinstance(network, RandomForest):  # how far a pixel walks down a tree is not in a traced graph
+        raise ModelError(
+            "A random forest cannot be written as ONNX. Map with it by `sparsecover predict --runtime torch`, or "
+            "train a network to export: `sparsecover map --model unet`."
+        )
     # torch's own errors of the exporter are RuntimeErrors
     failures = (RuntimeError, TypeError, ValueError, onnx.checker.ValidationError)
     try:

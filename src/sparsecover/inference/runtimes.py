@@ -73,7 +73,7 @@ class OnnxRuntime:
 
     Raises:
         MissingPartError: onnx or onnxruntime is not installed.
-        ModelError: the network cannot be expressed in ONNX.
+        ModelError: the network cannot be expressed in ONNX, or gives other results there.
     """
 
     def __init__(self, network: nn.Module, bands: int, size_px: int, lanes: int = 1) -> None:
@@ -82,6 +82,19 @@ class OnnxRuntime:
         # Each caller takes part in the work, beside the threads of a session, which all callers share.
         threads = max(1, torch.get_num_threads() - lanes + 1)
         self._session = start_session(to_onnx(network, bands, size_px), threads)
+        self._check(network, torch.randn(1, bands, size_px, size_px, generator=torch.Generator().manual_seed(0)))
+
+    @torch.no_grad()
+    def _check(self, network: nn.Module, window: Tensor) -> None:
+        """Refuse a graph that computes something else, as one does that was traced where the path depends on values."""
+        from sparsecover.inference.exporting import TOLERANCE
+
+        difference = float((self(window) - torch.softmax(network(window).float(), dim=1)).abs().max())
+        if not difference <= TOLERANCE:
+            raise ModelError(
+                f"ONNX Runtime and torch differ by {difference:.2g} in a probability; at most {TOLERANCE:g} is "
+                "accepted. Take --runtime torch."
+            )
 
     def __call__(self, batch: Tensor) -> Tensor:
         """Probabilities of a normalised batch."""

@@ -15,6 +15,8 @@ from sparsecover.pipeline.scene_files import expand
 from sparsecover.progress import Reporter, Silent
 from sparsecover.raster import open_scene
 
+_OTHER_FILES = (".png", ".jpg", ".jpeg", ".jp2", ".vrt", ".img", ".gpkg")
+
 
 @dataclass
 class PredictedBatch:
@@ -95,6 +97,8 @@ def _targets(paths: Sequence[str], folder: Path) -> list[Path]:
     """STEM_map.tif for each scene in a folder, which is made."""
     if folder.suffix.lower() in (".tif", ".tiff"):
         raise OutputError(f"{len(paths)} scenes were given, so --out must be a folder; {folder} looks like a file.")
+    if folder.suffix.lower() in _OTHER_FILES:
+        raise OutputError(f"Maps are GeoTIFFs: give --out as NAME.tif or a folder; {folder} looks like another file.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
