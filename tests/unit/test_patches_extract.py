@@ -258,7 +258,32 @@ def test_sides_that_stay_empty_and_scenes_that_are_too_small(tmp_path):
 
 def test_regular_windows():
     windows = regular_windows(Grid(70, 100), 32, 30)
-    assert [(w.row, w.col) for w in windows] == [(r, c) for r in (0, 30) for c in (0, 30, 60)]
+    assert [(w.row, w.col) for w in windows] == [(r, c) for r in (0, 30, 60) for c in (0, 30, 60, 90)]
+    assert len(regular_windows(Grid(64, 96), 32, 32)) == 6  # nothing left over
+    assert regular_windows(Grid(31, 96), 32, 32) == []
+
+
+def test_what_a_regular_grid_leaves_at_the_edges_is_told(tmp_path):
+    given = pair()
+    grid = given.scene.grid
+    result = extract_patches(dataset(given), tmp_path, options(size_px=48, max_nodata=1))
+    whole = (grid.height // 48) * (grid.width // 48)
+    assert len(result.rows) == whole
+    assert result.skipped["cut by the edge of the scene"] == -(-grid.height // 48) * -(-grid.width // 48) - whole > 0
+
+
+def test_a_sheet_shows_patches_with_labels_first(tmp_path, monkeypatch):
+    extract_patches(dataset(), tmp_path, options(max_nodata=1))
+    shown = []
+
+    def seen(folder, row, scheme, draw=extract_view._row):
+        shown.append(row)
+        return draw(folder, row, scheme)
+
+    monkeypatch.setattr(extract_view, "_row", seen)
+    patch_sheet(tmp_path, tmp_path / "sheet.png", number=18)
+    assert len(shown) == 18  # of 20 patches, two without labels
+    assert all(int(row["pixels_field"]) + int(row["pixels_water"]) for row in shown)
 
 
 def test_a_sheet_of_pictures(tmp_path, monkeypatch):
@@ -292,7 +317,7 @@ def test_batches_are_matched_by_folder_and_number(tmp_path):
     ]
     assert [line.rpartition("/")[2] for line in flat.problems] == [
         "image_2.tif has no labels",
-        "image_2.tif has no grid",
+        "image_2.tif has no grid (--no-grid cuts all without)",
         "label_3.tif has no image",
     ]
     assert len(match_sources(tmp_path, recursive=True).sources) == 2

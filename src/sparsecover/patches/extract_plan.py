@@ -63,9 +63,11 @@ class PlannedPatch:
 
 
 def regular_windows(grid: Grid, size_px: int, stride_px: int) -> list[Window]:
-    """Windows row by row that lie inside the grid."""
-    rows = range(0, grid.height - size_px + 1, stride_px)
-    return [Window(r, c, size_px, size_px) for r in rows for c in range(0, grid.width - size_px + 1, stride_px)]
+    """Windows row by row until all is covered, so that the last ones may reach outside; none on a smaller grid."""
+    if grid.height < size_px or grid.width < size_px:
+        return []
+    rows, cols = (range(0, length - size_px + stride_px, stride_px) for length in (grid.height, grid.width))
+    return [Window(row, col, size_px, size_px) for row in rows for col in cols]
 
 
 def cell_windows(path: Path, grid: Grid, size_px: int) -> list[Window]:

@@ -66,7 +66,7 @@ def match_sources(
         )
     needed = {"labels": targets, **({"grid": cells} if cells else {}), **({} if mask is None else {"mask": masks})}
     problems = [
-        f"{root / path} has no {what}"
+        f"{root / path} has no {what}" + (" (--no-grid cuts all without)" if what == "grid" else "")
         for what, partners in needed.items()
         for key, path in images.items()
         if key not in partners

@@ -41,6 +41,8 @@ def describe_patches(out: Path) -> dict[str, Any]:
 def patch_sheet(out: Path, path: Path, number: int = 8, seed: int = 0) -> None:
     """Write a PNG with a row for each of some patches: image, labels, and labels over the image; and a legend.
 
+    Patches with labels come before others.
+
     Raises:
         DataError: no manifest, or more patches than a sheet holds; OutputError: the file cannot be written.
     """
@@ -49,7 +51,8 @@ def patch_sheet(out: Path, path: Path, number: int = 8, seed: int = 0) -> None:
         raise DataError(f"A sheet holds at most {_MOST_PATCHES} patches; {number} were asked for. Give a smaller -n.")
     folder = _folder(out)
     scheme = ClassScheme.from_dicts(read_class_table(folder / CLASSES))
-    chosen = np.random.default_rng(seed).permutation(len(rows))[:number]
+    order = np.random.default_rng(seed).permutation(len(rows))
+    chosen = sorted(order, key=lambda i: not _labelled(rows[i]))[:number]
     pictures = [_row(folder, row, scheme) for row in (rows[i] for i in sorted(chosen))]
     legend = dict(zip(scheme.names, scheme.colors, strict=True))
     side_in = float(np.clip(int(rows[0]["size_px"]) / SHEET_DPI, *_SIDE_IN))
@@ -59,12 +62,16 @@ def patch_sheet(out: Path, path: Path, number: int = 8, seed: int = 0) -> None:
         raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
 
 
+def _labelled(row: dict[str, str]) -> bool:
+    return any(int(n) for column, n in row.items() if column.startswith("pixels_"))
+
+
 def _row(folder: Path, row: dict[str, str], scheme: ClassScheme) -> tuple[str, list[Picture]]:
     """Side, scene and place of a patch, and how it looks."""
     scene = open_scene(folder / row["split"] / "images" / f"{row['name']}.tif")
     values, valid = scene.read()
     picture = scene_picture(values, valid, [band.name for band in scene.bands])
-    if any(int(n) for column, n in row.items() if column.startswith("pixels_")):
+    if _labelled(row):
         labels = read_labels(folder / row["split"] / "labels" / f"{row['name']}.tif", scheme=scheme).raster.values
     else:
         labels = np.full(valid.shape, UNLABELLED, np.uint8)
