@@ -24,8 +24,7 @@ from sparsecover.normalize import Normalizer
 from sparsecover.raster import Scene
 
 _OPSET = 17
-TOLERANCE = 1e-4
-"""How far a probability of ONNX Runtime may be from torch's."""
+_TOLERANCE = 1e-4  # of a probability
 _OVERLAP_PERCENT = 25
 _CHECKED_WINDOWS = 4
 _DEEPNESS_DIVISOR = 255.0  # it divides every pixel by this before it standardises
@@ -101,11 +100,7 @@ def export(
     graph = _with_metadata(graph, deepness_metadata(checkpoint, size))
     batches = [_random_batch(len(checkpoint.bands), size), *_scene_batches(scene, checkpoint.normalizer, size)]
     difference = _largest_difference(checkpoint, graph, batches)
-    if not difference <= TOLERANCE:
-        raise ModelError(
-            f"ONNX Runtime and torch differ by {difference:.2g} in a probability; at most {TOLERANCE:g} is accepted. "
-            "Nothing was written."
-        )
+    check_difference(difference, "Nothing was written.")
     with replacing(out) as temporary:
         temporary.write_bytes(graph)
     return ExportReport(out, difference, sum(len(batch) for batch in batches))
@@ -134,6 +129,19 @@ def to_onnx(network: nn.Module, bands: int, size_px: int, clip: float | None = N
         raise ModelError(f"This network cannot be written as ONNX: {str(error).splitlines()[0]}") from error
     serialised: bytes = model.SerializeToString()
     return serialised
+
+
+def check_difference(difference: float, advice: str) -> None:
+    """Refuse a graph whose probabilities lie further than 1e-4 from torch's, or are no numbers.
+
+    Raises:
+        ModelError: they do; ``advice`` ends the message.
+    """
+    if not difference <= _TOLERANCE:
+        raise ModelError(
+            f"ONNX Runtime and torch differ by {difference:.2g} in a probability; at most {_TOLERANCE:g} is accepted. "
+            f"{advice}"
+        )
 
 
 def _traced(network: _Probabilities, example: Tensor) -> Any:

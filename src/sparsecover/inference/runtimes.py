@@ -87,14 +87,10 @@ class OnnxRuntime:
     @torch.no_grad()
     def _check(self, network: nn.Module, window: Tensor) -> None:
         """Refuse a graph that computes something else, as one does that was traced where the path depends on values."""
-        from sparsecover.inference.exporting import TOLERANCE
+        from sparsecover.inference.exporting import check_difference
 
         difference = float((self(window) - torch.softmax(network(window).float(), dim=1)).abs().max())
-        if not difference <= TOLERANCE:
-            raise ModelError(
-                f"ONNX Runtime and torch differ by {difference:.2g} in a probability; at most {TOLERANCE:g} is "
-                "accepted. Take --runtime torch."
-            )
+        check_difference(difference, "Take --runtime torch.")
 
     def __call__(self, batch: Tensor) -> Tensor:
         """Probabilities of a normalised batch."""
