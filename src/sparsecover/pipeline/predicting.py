@@ -11,11 +11,11 @@ from typing import Any
 from sparsecover.errors import OutputError, SparseCoverError
 from sparsecover.inference import MapProduct, Progress, predict, predict_many
 from sparsecover.pipeline.files import unique_names
-from sparsecover.pipeline.scene_files import expand
+from sparsecover.pipeline.scene_files import SUFFIXES, expand
 from sparsecover.progress import Reporter, Silent
 from sparsecover.raster import open_scene
 
-_OTHER_FILES = (".png", ".jpg", ".jpeg", ".jp2", ".vrt", ".img", ".gpkg")
+_OTHER_FILES = (*SUFFIXES, ".img", ".gpkg")
 
 
 @dataclass
