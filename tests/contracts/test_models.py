@@ -26,6 +26,8 @@ def small(name: str) -> dict[str, object]:
     """Options that make a network small enough to try many."""
     if name.startswith("unet"):
         return {"base_channels": 4, "depth": 4}
+    if name == "hypercolumns":
+        return {"hidden": 8, "encoder_weights": None}
     return {"encoder": "resnet18"} if name.startswith("smp-") else {}
 
 

@@ -194,6 +194,24 @@ def test_stopped_by_signals_and_full_disks_it_ends_with_the_same_bytes(
     assert_goes_on_to(whole, config, tmp_path)
 
 
+def test_data_alone_are_trained_on_by_what_their_labels_call_for(config: Path, inside: Inside, tmp_path: Path) -> None:
+    values = yaml.safe_load(config.read_text())
+    alone = tmp_path / "data.yaml"
+    alone.write_text(yaml.safe_dump({key: values[key] for key in ("data", "classes", "split")}))
+    result = inside("train", "--config", alone, "--out", tmp_path / "run")
+    assert result.returncode == 0, result.stderr
+    assert "labelled pixels are few" in result.stderr
+    assert "Trained hypercolumns: validation mIoU" in result.stdout
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["model"]["name"] == "hypercolumns"
+    folds = inside(
+        "train", "--config", alone, "--out", tmp_path / "folds", "--set", "split={by: scene, folds: 2}",
+        "--set", "model={name: random-forest, trees: 5}",
+    )  # fmt: skip
+    assert folds.returncode == 0, folds.stderr
+    scores = json.loads((tmp_path / "folds" / "metrics.json").read_text())
+    assert min(fold["miou"] for fold in scores["folds"]) > 0.3  # folds of a forest are scored, too
+
+
 def test_short_memory_is_explained(config: Path, inside: Inside, tmp_path: Path) -> None:
     result = inside("train", "--config", config, "--out", tmp_path, "--set", "train.batch_size=10000000000")
     assert_users_mistake(result, "Memory is short", "10000000000 windows", "Lower train.batch_size")

@@ -19,7 +19,7 @@ from sparsecover.models.features import MultiScaleFeatures, PixelFeatures
 from sparsecover.models.forest import RandomForest, create_feature_forest, create_forest, fit_forest
 from sparsecover.progress import Silent
 from sparsecover.raster import Scene
-from sparsecover.training.fitting import _surroundings
+from sparsecover.training.fitting_pixels import _surroundings
 from sparsecover.training.run import Run
 
 PER_SCALE = 7

@@ -80,7 +80,7 @@ def test_the_command_makes_the_same_again_and_holds_no_secrets(monkeypatch: pyte
 
 
 def test_a_training_cut_short_is_told_with_the_steps_it_had():
-    config = choose_recipe(gpu=False, minutes=1)
+    config = choose_recipe(gpu=False, minutes=1, model="unet")
     planned = config.train.epochs * (config.patches.per_epoch // config.train.batch_size)
     counts = np.array([10, 20])
     assert any(

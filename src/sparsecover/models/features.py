@@ -88,7 +88,7 @@ def _at_scale(blurred: Tensor, sigma: float) -> Tensor:
     step = _step(sigma)
     scale = sigma / step
     down, right = _slope(mean, step, -2), _slope(mean, step, -1)
-    edge = torch.hypot(down, right) * scale
+    edge = _length(down, right) * scale
     curved = _eigenvalues(_curvature(mean, step, -2), _curvature(mean, step, -1), _slope(down, step, -1))
     ridge = [value * scale**2 for value in curved]
     texture = [value.clamp_min(0).sqrt() for value in _eigenvalues(down2, right2, cross)]
@@ -98,8 +98,13 @@ def _at_scale(blurred: Tensor, sigma: float) -> Tensor:
 
 def _eigenvalues(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues, the larger first, of the symmetric matrices [[a, c], [c, b]]."""
-    middle, spread = (a + b) / 2, torch.hypot((a - b) / 2, c)
+    middle, spread = (a + b) / 2, _length((a - b) / 2, c)
     return middle + spread, middle - spread
+
+
+def _length(a: Tensor, b: Tensor) -> Tensor:
+    """Of vectors; torch.hypot, which guards against overflow, has no counterpart in ONNX."""
+    return (a.square() + b.square()).sqrt()
 
 
 def _slope(images: Tensor, step: int, axis: int) -> Tensor:
@@ -161,7 +166,9 @@ def _mirror(images: Tensor, reach: int, axis: int, odd: int = 0) -> Tensor:
     padded = images.index_select(axis, torch.minimum(position, (2 * (length - 1) - position).abs()))
     if odd:
         sign = 1 - 2 * (position >= length).to(images.dtype)
-        padded[:, -odd:] *= sign[:, None] if axis == -2 else sign
+        sign = sign[:, None] if axis == -2 else sign
+        even, changing = torch.split(padded, [images.shape[1] - odd, odd], dim=1)
+        padded = torch.cat([even, changing * sign], dim=1)  # in place, ONNX would lose it
     return padded
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from sparsecover.classes import UNLABELLED
 from sparsecover.errors import ModelError
 from sparsecover.models.features import MultiScaleFeatures, PixelFeatures
+from sparsecover.models.pixel_draw import draw_pixels
 
 # Of 810,000 dense labels, 200,000 gave the forest on features 0.505 mIoU, and these 0.502 in a third of the time.
 MAX_SAMPLES = 50_000
@@ -128,6 +129,11 @@ class RandomForest(nn.Module):
         """How far a pixel's features look."""
         return self.features.halo_px
 
+    @property
+    def context_px(self) -> int:
+        """Pixels around a label that its features are computed with."""
+        return self.halo_px
+
     def grow(self, features: Floats, labels: npt.NDArray[np.integer[Any]], seed: int = 0) -> Self:
         """Grow the trees on features float [n, F] of labelled pixels and their classes [n]; see :func:`fit_forest`."""
         if features.ndim != 2 or features.shape[1] != self.features.out_channels:
@@ -154,12 +160,9 @@ class RandomForest(nn.Module):
             The options with which a forest is made that takes this one's state.
         """
         features, classes = [], []
-        generator = torch.Generator().manual_seed(seed)
-        for images, labels in windows:
-            labelled = labels != UNLABELLED
-            if total > MAX_SAMPLES:
-                labelled &= torch.rand(labels.shape, generator=generator) < MAX_SAMPLES / total
-            for image, target, chosen in zip(images.float(), labels, labelled, strict=True):
+        for images, labels in draw_pixels(windows, total, MAX_SAMPLES, seed):
+            for image, target in zip(images.float(), labels, strict=True):
+                chosen = target != UNLABELLED
                 rows = [made.permute(1, 2, 0)[chosen[strip]] for strip, made in self._strips(image)]
                 features.append(torch.cat(rows).numpy())
                 classes.append(target[chosen].numpy())

@@ -49,7 +49,7 @@ def fold_batchnorm(network: nn.Module) -> nn.Module:
     folded = copy.deepcopy(network)
     image = _image(network)
     with torch.no_grad():
-        for convolution, norm in _pairs(folded, image):
+        for convolution, norm in dict.fromkeys(_pairs(folded, image)):  # a module may be passed twice
             _fold(folded, convolution, norm)
         before, after = network(image), folded(image)
     return network if (after - before).abs().max() > 1e-4 * before.abs().max().clamp_min(1.0) else folded

@@ -23,6 +23,7 @@ _MODELS = Registry(
         "unet-dropout": Part(_UNET, {"dropout": "growing"}),
         "unetplusplus": Part("sparsecover.models.unetpp:UNetPlusPlus"),
         "torchvision-deeplabv3": Part("sparsecover.models.torchvision:TorchvisionDeepLabV3"),
+        "hypercolumns": Part("sparsecover.models.hypercolumns:Hypercolumns"),
         "random-forest": Part("sparsecover.models.forest:create_forest"),
         "random-forest-features": Part("sparsecover.models.forest:create_feature_forest"),
         "smp-unet": Part(_SMP, {"architecture": "Unet"}),

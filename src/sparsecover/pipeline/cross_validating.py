@@ -16,7 +16,7 @@ from sparsecover.config import Config
 from sparsecover.datasets import open_dataset
 from sparsecover.pipeline.files import results_in, write_file
 from sparsecover.pipeline.splitting import split_dataset_folds
-from sparsecover.pipeline.training import training_sides
+from sparsecover.pipeline.training import settled, training_sides
 from sparsecover.progress import Reporter, Silent
 from sparsecover.training import check_parts, fit
 from sparsecover.training.processes import is_helper
@@ -127,6 +127,8 @@ def cross_validate(
         for number, (split, model) in enumerate(zip(splits, models, strict=True), start=1):
             reporter.stage(f"Fold {number} of {len(splits)}")
             partial, held = training_sides(split, config)
+            if number == 1:  # folds that are compared are trained alike
+                config = settled(config, partial, len(dataset.scheme), devices * nodes, reporter)
             fit(
                 partial, config, model.parent, scheme=dataset.scheme, validation=held, device=device, devices=devices,
                 nodes=nodes, resume=resume, reporter=reporter,

@@ -1,5 +1,6 @@
 """The main job: scenes and a few labels in; maps, confidence, an honest accuracy and a report out."""
 
+import functools
 import json
 import tempfile
 import time
@@ -146,11 +147,14 @@ def make_map(
     labels = [labels] if isinstance(labels, (str, Path)) else list(labels)
     paths = expand([scenes] if isinstance(scenes, (str, Path)) else scenes, [*labels, *([mask] if mask else [])])
     gpu = resolve_device(device) != "cpu"
-    config = choose_recipe(gpu=gpu, model=model, quick=quick, minutes=minutes, seed=seed, settings=settings)
-    check_parts(config)
+    choose = functools.partial(
+        choose_recipe, gpu=gpu, model=model, quick=quick, minutes=minutes, seed=seed, settings=settings
+    )
+    check_parts(choose())  # what is misspelt is told before anything is read
     reporter.stage("Reading scenes and labels")
     inputs = open_inputs(paths, labels, options, stack=stack, bands=bands, mask=mask, resolution=resolution)
     given = given_data(paths, labels, options, stack=stack, bands=bands, mask=mask, resolution=resolution)
+    config = choose(counts=inputs.counts)
     findings = _checked(inputs)
     split = split_labels(inputs, folds, seed)
     with results_in(Path(out), "report.html", resume=resume, overwrite=overwrite) as folder:
@@ -161,6 +165,7 @@ def make_map(
             prepare_folder(place, "map.tif", resume, overwrite)
         for text in (*inputs.notes, *split.notes, *(str(f) for f in findings if f.severity == "warning")):
             reporter.note(text)
+        reporter.note(f"Model: {'; '.join(explain_recipe(config, inputs.counts, gpu=gpu))}.")
         clock.lap("reading")
 
         trained = config.model.name
@@ -180,7 +185,7 @@ def make_map(
         clock.lap("mapping")
 
         history = read_history(folder / "history.csv")
-        steps = int(history[-1]["step"]) if history else None
+        steps = int(history[-1]["step"]) if history and "step" in history[-1] else None
         reasons = tuple(explain_recipe(config, inputs.counts, gpu=gpu, steps=steps))
         result = MapResult(
             folder, products, checkpoint, models[trained][1], held_out, contest, tuple(findings),

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from sparsecover.config import Config, apply_setting
+from sparsecover.pipeline.network_choice import CONTEXT_PX, FEW_LABELS, MANY_LABELS, TRAINING, choose_network
 
 QUICK_MODEL = "random-forest-features"
 
@@ -16,6 +17,7 @@ _STEPS_CPU, _STEPS_GPU, _EPOCHS = 800, 3000, 20
 def choose_recipe(
     *,
     gpu: bool,
+    counts: np.ndarray | None = None,
     model: str | None = None,
     quick: bool = False,
     minutes: float | None = None,
@@ -26,6 +28,7 @@ def choose_recipe(
 
     Args:
         gpu: whether a GPU computes.
+        counts: labelled pixels by class, int64 [K], which choose the network; None where they are not known yet.
         model: network by name; None lets the recipe choose.
         quick: a random forest on multi-scale features makes the map, and no network is trained.
         minutes: time for the training; the schedule is shortened to fit.
@@ -33,9 +36,11 @@ def choose_recipe(
         settings: ``dotted.key=value``, the user's last word.
     """
     values = _by_device(gpu)
-    values["model"]["name"] = model or (QUICK_MODEL if quick else "unet")
+    values["model"]["name"] = model or (QUICK_MODEL if quick else _network(counts, settings))
     if values["model"]["name"] == "unet":
         values["model"]["base_channels"] = 64 if gpu else 16
+    if values["model"]["name"] == FEW_LABELS:
+        values["patches"]["size_px"] = CONTEXT_PX
     values["train"]["minutes"] = minutes
     values["seed"] = seed
     for setting in settings:
@@ -54,7 +59,16 @@ def explain_recipe(config: Config, counts: np.ndarray, *, gpu: bool, steps: int 
         gpu: whether a GPU computes.
         steps: that were trained; None: as many as the configuration says.
     """
-    return [_about_labels(counts), *_about_training(config, "GPU" if gpu else "CPU", steps)]
+    chosen, why = choose_network(counts)
+    called_for = [f"{chosen}, as {why}"] if config.model.name == chosen else []
+    return [_about_labels(counts), *called_for, *_about_training(config, "GPU" if gpu else "CPU", steps)]
+
+
+def _network(counts: np.ndarray | None, settings: Sequence[str]) -> str:
+    """What the labels call for; the usual network where settings say how to train it."""
+    if counts is None or TRAINING & {setting.split("=")[0].split(".")[0].strip() for setting in settings}:
+        return MANY_LABELS
+    return choose_network(counts)[0]
 
 
 def _by_device(gpu: bool) -> dict[str, Any]:
@@ -79,10 +93,12 @@ def _about_labels(counts: np.ndarray) -> str:
 
 
 def _about_training(config: Config, device: str, trained: int | None) -> list[str]:
-    """Size and length of a training in words; a forest has neither."""
+    """Size and length of a training in words; what is fitted at once has neither."""
     name, train, patches = config.model.name, config.train, config.patches
     if name.startswith("random-forest"):
         return [f"{name}, which needs no training steps"]
+    if name == FEW_LABELS:
+        return ["a small network on what an encoder taught on ImageNet and filters at six scales see, fitted at once"]
     channels = getattr(config.model, "base_channels", None)
     size = f" of {channels} base channels" if channels else ""
     reasons = [f"{name}{size}, trained on a {device}"]

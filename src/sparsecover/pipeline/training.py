@@ -10,7 +10,8 @@ from sparsecover.config import Config
 from sparsecover.datasets import Pair, Split, open_dataset, simulate_pairs
 from sparsecover.errors import ConfigError
 from sparsecover.pipeline.files import results_in, write_file
-from sparsecover.pipeline.inputs import Labels
+from sparsecover.pipeline.inputs import Labels, count_labels
+from sparsecover.pipeline.network_choice import settle_network
 from sparsecover.pipeline.splitting import PLAN, split_dataset
 from sparsecover.progress import Reporter, Silent
 from sparsecover.raster import Scene
@@ -54,16 +55,27 @@ def train(
     for note in (*dataset.notes, *split.notes):
         reporter.note(note)
     ours = not is_helper()
+    partial, held = training_sides(split, config)
+    config = settled(config, partial, len(dataset.scheme), devices * nodes, reporter)
     with results_in(Path(out), "last.safetensors", resume=resume, overwrite=overwrite, ours=ours) as folder:
         if ours:
             split.plan.write(folder / PLAN)
         reporter.note(f"The split is in {PLAN}, SHA-256 {split.plan.digest[:16]}.")
         reporter.stage("Training")
-        partial, held = training_sides(split, config)
         return fit(
             partial, config, folder, scheme=dataset.scheme, validation=held, apart=_plain(split.test), device=device,
             devices=devices, nodes=nodes, resume=resume, reporter=reporter,
         )  # fmt: skip
+
+
+def settled(config: Config, pairs: LabelledScenes, classes: int, processes: int, reporter: Reporter) -> Config:
+    """The configuration with the network that the labels call for, where it names none; the reason is told."""
+    if processes > 1:  # only a loop is shared
+        return config
+    config, why = settle_network(config, count_labels(pairs, classes))
+    if why:
+        reporter.note(f"{why}.")
+    return config
 
 
 def training_sides(split: Split, config: Config) -> tuple[LabelledScenes, LabelledScenes]:

@@ -1,23 +1,21 @@
 """The verb ``fit``: pairs of scenes and labels in, a checkpoint and the files of a run out."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from sparsecover.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from sparsecover.checkpoint import Checkpoint, load_checkpoint
 from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
-from sparsecover.errors import ConfigError
-from sparsecover.grid import Window
-from sparsecover.patches import Pair, Patch, check_pairs
+from sparsecover.patches import Pair, check_pairs
 from sparsecover.progress import Reporter, Silent
 from sparsecover.training import processes
 from sparsecover.training.device import resolve_device
 from sparsecover.training.failures import Diverged
-from sparsecover.training.loader import PatchLoader
+from sparsecover.training.fitting_pixels import check_needs_no_loop, fit_pixels
 from sparsecover.training.manifest import manifest
 from sparsecover.training.preparing import asks_first_round, without_first_round
 from sparsecover.training.randomness import seeded
@@ -28,7 +26,6 @@ from sparsecover.training.sheet import SampleSheet
 from sparsecover.training.trainer import Trainer
 
 FIRST_ROUND = "first_round"
-_BLOCK_PX = 512  # tiles in such a block may be read together
 
 
 def fit(
@@ -95,8 +92,10 @@ def fit(
         if not hasattr(run.model, "fit_pixels"):
             run.infer_labels(None if first is None else first.model().to(device))
             return _train(run, files, state)
-        _check_needs_no_loop(run)
-        return _fit_pixels(run, files)
+        check_needs_no_loop(run)
+        files.clear()
+        _describe(run, files)
+        return fit_pixels(run, files)
 
 
 def _files(run: Run, out: Path) -> RunFiles:
@@ -176,60 +175,3 @@ def _loop(run: Run, trainer: Trainer, files: RunFiles) -> None:
         raise
     if run.unreadable:
         run.reporter.note(f"Windows were left out, as they could not be read: {'; '.join(sorted(run.unreadable))}.")
-
-
-def _check_needs_no_loop(run: Run) -> None:
-    """Refuse what only the loop has, where a model is fitted without one."""
-    model = run.config.model
-    if run.devices * run.nodes > 1:
-        raise ConfigError(f"{model.name} is fitted in one process; give one device.")
-    if run.regularisers:
-        raise ConfigError(
-            f"{model.name} is fitted at once: leave out train.regularisers ({', '.join(run.regularisers)})."
-        )
-    if model.freeze_encoder_epochs or model.encoder_lr_factor != 1:
-        raise ConfigError(
-            f"{model.name} is fitted at once and has no encoder: leave out model.freeze_encoder_epochs (given: "
-            f"{model.freeze_encoder_epochs}) and model.encoder_lr_factor (given: {model.encoder_lr_factor:g})."
-        )
-
-
-def _fit_pixels(run: Run, files: RunFiles) -> Checkpoint:
-    """Fit a model that takes labelled pixels and needs no loop: each labelled pixel is given once."""
-    loader = PatchLoader(run.window_reader(run.pairs), _surroundings(run), 1)
-
-    def windows() -> Iterator[tuple[Tensor, Tensor]]:
-        for number, batch in enumerate(loader.epoch(0), start=1):
-            yield batch.images, batch.labels.long()
-            run.reporter.progress(number, len(loader))
-
-    files.clear()
-    _describe(run, files)
-    total = int(run.plan.class_counts.sum())
-    grow = cast(Callable[..., dict[str, int]], run.model.fit_pixels)
-    options = grow(windows(), total, run.config.seed)
-    save_checkpoint(files.out / LAST, make_checkpoint(run, run.model.eval(), None, options))
-    return files.finish(LAST, [])
-
-
-def _surroundings(run: Run) -> list[Patch]:
-    """The tiles with labels and as much around them as the model's features see; near ones together, where cheaper."""
-    halo = int(getattr(run.model, "halo_px", 0))
-    blocks: dict[tuple[int, int, int], list[Window]] = {}
-    for patch in run.plan.tiling():
-        own = patch.own or patch.window
-        blocks.setdefault((patch.pair, own.row // _BLOCK_PX, own.col // _BLOCK_PX), []).append(own)
-    found = []
-    for (pair, _, _), owned in blocks.items():
-        whole = run.plan.grids[pair].window
-        alone = [Patch(pair, own.expand(halo).intersect(whole), own) for own in owned]
-        joined = _around(owned)
-        together = Patch(pair, joined.expand(halo).intersect(whole), joined)
-        found += [together] if together.window.size <= sum(patch.window.size for patch in alone) else alone
-    return found
-
-
-def _around(windows: Sequence[Window]) -> Window:
-    """The smallest window that holds all."""
-    row, col = min(w.row for w in windows), min(w.col for w in windows)
-    return Window(row, col, max(w.row_stop for w in windows) - row, max(w.col_stop for w in windows) - col)

