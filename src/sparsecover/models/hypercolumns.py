@@ -133,7 +133,11 @@ class Hypercolumns(SegmentationNetwork):
             classes += [part for _, part in made]
         if not classes:
             raise ModelError("There is no labelled pixel to fit to. Label some pixels of each class.")
-        with torch.random.fork_rng(), torch.inference_mode(False), torch.enable_grad():
+        with (
+            torch.random.fork_rng([device] if device.type == "cuda" else []),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+        ):
             torch.manual_seed(seed)
             self._fit(torch.cat(columns), torch.cat(classes))
         return {"encoder_weights": None}
@@ -174,6 +178,10 @@ class Hypercolumns(SegmentationNetwork):
     def _fit(self, columns: Tensor, classes: Tensor) -> None:
         """Train the classifier on hypercolumns [n, F] in standard units, and fold these into its first layer."""
         mean, spread = _statistics(columns)
+        if not (mean.isfinite().all() and spread.isfinite().all()):
+            raise ModelError(
+                "Some values are NaN or too large. Leave out invalid pixels, and do not set normalize: none."
+            )
         counts = torch.bincount(classes, minlength=self.num_classes).cpu().numpy()
         weight = torch.from_numpy(class_weights(counts, "tempered")).to(mean)
         layers = (self.first, self.second, self.head)

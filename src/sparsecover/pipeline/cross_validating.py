@@ -1,6 +1,7 @@
 """Cross-validation: each label is held out of one training and scores that one."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from sparsecover.pipeline.splitting import split_dataset_folds
 from sparsecover.pipeline.training import settled, training_sides
 from sparsecover.progress import Reporter, Silent
 from sparsecover.training import check_parts, fit
-from sparsecover.training.processes import is_helper
+from sparsecover.training.processes import is_helper, layout
 
 _LEVEL = 0.95
 LAST = "last.safetensors"
@@ -127,8 +128,8 @@ def cross_validate(
         for number, (split, model) in enumerate(zip(splits, models, strict=True), start=1):
             reporter.stage(f"Fold {number} of {len(splits)}")
             partial, held = training_sides(split, config)
-            if number == 1:  # folds that are compared are trained alike
-                config = settled(config, partial, len(dataset.scheme), devices * nodes, reporter)
+            if number == 1 and math.prod(layout(devices, nodes)) == 1:  # folds that are compared are trained alike
+                config = settled(config, partial, len(dataset.scheme), reporter)
             fit(
                 partial, config, model.parent, scheme=dataset.scheme, validation=held, device=device, devices=devices,
                 nodes=nodes, resume=resume, reporter=reporter,

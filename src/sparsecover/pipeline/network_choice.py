@@ -1,4 +1,4 @@
-"""Which network the labels at hand call for, as the label-efficiency study found (docs/technical-report.md)."""
+"""Which network the labels at hand call for; docs/technical-report.md has the figures, and what they leave open."""
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,10 @@ CONTEXT_PX = 256
 TRAINING = frozenset({"model", "loss", "optim", "schedule", "augment", "train"})
 """Sections of a configuration that say how to train a network; who gives one wants the loop."""
 
-# Below, hypercolumns scored higher in the study, or as high in a part of the time.
+_RUNNING = {"deterministic", "workers", "save_every_minutes", "save_every_epochs", "save_top_k", "samples_every"}
+
+# With up to 1,400 drawn pixels hypercolumns led clearly; a U-Net had nearly all of its full score with 8,900. Where the
+# two meet has not been measured.
 MANY_PX = 20_000
 
 
@@ -37,10 +40,11 @@ def settle_network(config: Config, counts: npt.NDArray[np.int64]) -> tuple[Confi
         config: of a training, as the user gave it.
         counts: labelled pixels that train, by class, int64 [K].
     """
-    if config.model_fields_set & TRAINING:
+    said = config.model_fields_set & TRAINING
+    if said and not (said == {"train"} and config.train.model_fields_set <= _RUNNING):
         return config, None
     name, why = choose_network(counts)
     changes: dict[str, object] = {"model.name": name}
-    if name == FEW_LABELS and "patches" not in config.model_fields_set:
+    if name == FEW_LABELS and "size_px" not in config.patches.model_fields_set:
         changes["patches.size_px"] = CONTEXT_PX
     return config.with_changes(changes), f"Model: {name}, as {why}. A section model: in the configuration names another"

@@ -36,7 +36,7 @@ def choose_recipe(
         settings: ``dotted.key=value``, the user's last word.
     """
     values = _by_device(gpu)
-    values["model"]["name"] = model or (QUICK_MODEL if quick else _network(counts, settings))
+    values["model"]["name"] = model or (QUICK_MODEL if quick else _network(counts, minutes, settings))
     if values["model"]["name"] == "unet":
         values["model"]["base_channels"] = 64 if gpu else 16
     if values["model"]["name"] == FEW_LABELS:
@@ -64,9 +64,13 @@ def explain_recipe(config: Config, counts: np.ndarray, *, gpu: bool, steps: int 
     return [_about_labels(counts), *called_for, *_about_training(config, "GPU" if gpu else "CPU", steps)]
 
 
-def _network(counts: np.ndarray | None, settings: Sequence[str]) -> str:
-    """What the labels call for; the usual network where settings say how to train it."""
-    if counts is None or TRAINING & {setting.split("=")[0].split(".")[0].strip() for setting in settings}:
+def _network(counts: np.ndarray | None, minutes: float | None, settings: Sequence[str]) -> str:
+    """What the labels call for; the usual network where time or settings are given to train it."""
+    if (
+        counts is None
+        or minutes is not None
+        or TRAINING & {setting.split("=")[0].split(".")[0].strip() for setting in settings}
+    ):
         return MANY_LABELS
     return choose_network(counts)[0]
 

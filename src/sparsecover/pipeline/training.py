@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from sparsecover.pipeline.splitting import PLAN, split_dataset
 from sparsecover.progress import Reporter, Silent
 from sparsecover.raster import Scene
 from sparsecover.training import RateTest, check_parts, find_learning_rate, fit
-from sparsecover.training.processes import is_helper
+from sparsecover.training.processes import is_helper, layout
 
 LabelledScenes = list[tuple[Scene, Labels]]
 
@@ -56,7 +57,8 @@ def train(
         reporter.note(note)
     ours = not is_helper()
     partial, held = training_sides(split, config)
-    config = settled(config, partial, len(dataset.scheme), devices * nodes, reporter)
+    shared = math.prod(layout(devices, nodes)) > 1
+    config = config if shared else settled(config, partial, len(dataset.scheme), reporter)
     with results_in(Path(out), "last.safetensors", resume=resume, overwrite=overwrite, ours=ours) as folder:
         if ours:
             split.plan.write(folder / PLAN)
@@ -68,10 +70,11 @@ def train(
         )  # fmt: skip
 
 
-def settled(config: Config, pairs: LabelledScenes, classes: int, processes: int, reporter: Reporter) -> Config:
-    """The configuration with the network that the labels call for, where it names none; the reason is told."""
-    if processes > 1:  # only a loop is shared
-        return config
+def settled(config: Config, pairs: LabelledScenes, classes: int, reporter: Reporter) -> Config:
+    """The configuration with the network that the labels call for, where it names none; the reason is told.
+
+    Not for several processes: they share a loop, and few labels need none.
+    """
     config, why = settle_network(config, count_labels(pairs, classes))
     if why:
         reporter.note(f"{why}.")

@@ -173,5 +173,4 @@ def _loop(run: Run, trainer: Trainer, files: RunFiles) -> None:
         if not processes.rank():
             files.write_text("diverged.txt", error.report())
         raise
-    if run.unreadable:
-        run.reporter.note(f"Windows were left out, as they could not be read: {'; '.join(sorted(run.unreadable))}.")
+    run.note_unreadable()

@@ -50,7 +50,9 @@ def fit_pixels(run: Run, files: RunFiles) -> Checkpoint:
 
     total = int(run.plan.class_counts.sum())
     grow = cast(Callable[..., dict[str, Any]], run.model.fit_pixels)
+    run.note_absent_classes()
     options = grow(windows(), total, run.config.seed)
+    run.note_unreadable()
     save_checkpoint(files.out / LAST, make_checkpoint(run, run.model.eval(), _scored(run), options))
     losses = getattr(run.model, "losses", ())  # a forest has none
     history: History = [{"epoch": number, "train_loss": loss} for number, loss in enumerate(losses, start=1)]

@@ -220,13 +220,25 @@ class Run:
 
         return thaw
 
-    def _class_weights(self) -> list[float] | None:
-        counts, kind = self.plan.class_counts, self.config.loss.class_weights
+    def note_absent_classes(self) -> None:
+        """Tell which classes nothing can be learned of."""
+        counts = self.plan.class_counts
         missing = [name for name, count in zip(self.scheme.names, counts, strict=True) if not count]
         if missing:
             self.reporter.note(
                 f"No labelled training pixel: {', '.join(missing)}. The map will not show these classes."
             )
+
+    def note_unreadable(self) -> None:
+        """Tell which windows were left out."""
+        if self.unreadable:
+            self.reporter.note(
+                f"Windows were left out, as they could not be read: {'; '.join(sorted(self.unreadable))}."
+            )
+
+    def _class_weights(self) -> list[float] | None:
+        self.note_absent_classes()
+        counts, kind = self.plan.class_counts, self.config.loss.class_weights
         if kind == "none":
             return None
         return [float(weight) for weight in class_weights(counts, kind)]
