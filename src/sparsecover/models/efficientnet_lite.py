@@ -45,9 +45,10 @@ class SamePad(nn.Module):
 
 
 def _convolution(inside: int, outside: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+    even = stride == 1  # the convolution pads by itself, without a copy of its input
     return [
-        SamePad(kernel, stride),
-        nn.Conv2d(inside, outside, kernel, stride, groups=groups, bias=False),
+        *([] if even else [SamePad(kernel, stride)]),
+        nn.Conv2d(inside, outside, kernel, stride, kernel // 2 if even else 0, groups=groups, bias=False),
         nn.BatchNorm2d(outside, eps=1e-3, momentum=0.01),
     ]
 
