@@ -206,3 +206,15 @@ def test_fit_keeps_a_checkpoint_that_needs_no_package_and_exports(tmp_path, monk
         assert (network(image).argmax(1) == truth).float().mean() > 0.8
     export(checkpoint, tmp_path / "model.onnx")
     assert (tmp_path / "model.onnx").stat().st_size > 1_000_000
+
+
+def test_the_encoder_may_compute_in_half_precision() -> None:
+    image, truth = textures()
+    network, labels = Hypercolumns(3, 3, hidden=32), clicks(truth, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        network.fit_pixels([(image, labels)], 24, 0)
+    unseen, _ = textures(seed=5)
+    with torch.inference_mode():
+        right = network.eval()(unseen).argmax(1) == truth
+    assert right.float().mean() > 0.9
+    assert all(each.dtype == torch.float32 for each in network.parameters())

@@ -87,6 +87,14 @@ def test_values_beyond_the_normalisers_limit_are_cut_in_the_graph(tmp_path):
     assert np.array_equal(opened.run(None, {"input": far})[0], opened.run(None, {"input": limit})[0])
 
 
+def test_features_beside_the_bands_are_computed_in_the_graph(tmp_path):
+    model = checkpoint("unet", patch=48, base_channels=4, depth=2, features=True)
+    report = export(model, tmp_path / "model.onnx", scene=scene(100, 120))
+    assert 0 <= report.largest_difference < 1e-4
+    opened = session(tmp_path / "model.onnx")
+    assert opened.get_inputs()[0].shape[1:] == [2, 48, 48]
+
+
 def test_existing_files_are_kept_unless_overwritten(tmp_path):
     path = tmp_path / "m.onnx"
     path.write_bytes(b"mine")

@@ -36,9 +36,9 @@ def command(
 ) -> None:
     """Train a network as a configuration says.
 
-    Writes last.safetensors, with validation also best_loss.safetensors and best_iou.safetensors, and history.csv,
-    metrics.json, curves.png, per_class_iou.png, config.yaml and manifest.json into the folder given by --out. With
-    split.folds in the configuration it cross-validates, each fold in a folder of its own.
+    Writes last.safetensors, history.csv, metrics.json, curves.png, per_class_iou.png, config.yaml and manifest.json
+    into the folder given by --out; epochs with validation also leave best_loss.safetensors and best_iou.safetensors.
+    With split.folds in the configuration it cross-validates, each fold in a folder of its own.
 
     \b
     Examples:

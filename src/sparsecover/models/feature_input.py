@@ -10,6 +10,17 @@ from sparsecover.models.features import MultiScaleFeatures
 from sparsecover.models.network import Logits, SegmentationNetwork
 
 
+class Standardised(nn.BatchNorm2d):
+    """BatchNorm that is plain arithmetic in eval mode: ONNX's refuses channels that a trace cannot count."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] with mean 0 and variance 1, of the batch in training and of the running statistics later."""
+        if self.training or self.running_mean is None or self.running_var is None:
+            return super().forward(x)
+        mean, spread = (each.view(-1, 1, 1) for each in (self.running_mean, (self.running_var + self.eps).sqrt()))
+        return (x - mean) / spread
+
+
 class FeatureInput(SegmentationNetwork):
     """Any network with the features of ``random-forest-features`` as further input channels.
 
@@ -32,15 +43,14 @@ class FeatureInput(SegmentationNetwork):
             raise ModelError(f"features=True is for networks; {type(network).__name__} takes the bands alone.")
         super().__init__(in_channels, network.num_classes, stride=network.stride)
         self.features = features
-        self.scale = nn.BatchNorm2d(features.out_channels - in_channels, affine=False)
+        self.scale = Standardised(features.out_channels - in_channels, affine=False)
         self.network = network
 
     def forward(self, images: Tensor) -> Logits:
         """Logits of normalised images [N, C, H, W]; see :class:`SegmentationNetwork`."""
         self._check(images)
-        made = self.features(images.float())
-        bands = images.shape[1]
-        logits: Logits = self.network(torch.cat([images, self.scale(made[:, bands:]).to(images.dtype)], dim=1))
+        made = self.scale(self.features(images.float())[:, self.in_channels :])
+        logits: Logits = self.network(torch.cat([images, made.to(images.dtype)], dim=1))
         return logits
 
     def encoder_module(self) -> nn.Module | None:

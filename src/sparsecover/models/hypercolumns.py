@@ -6,7 +6,7 @@ multi-scale features of the forest stand beside it, and only a classifier of two
 pixels alone. No window is gone through more than once a view, which makes it nearly as quick as the forest.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import cast
 
 import numpy as np
@@ -30,10 +30,11 @@ MAX_SAMPLES = 40_000  # labelled pixels that are used; 400 numbers of each view 
 _SCALES = ((1, 3), (2, 4))
 _VIEWS = ((0, False), (1, True), (2, False), (3, True))  # quarter turns and mirrored, as the encoder knows no north
 _LEAST_SPREAD = 0.05  # of a number in the hypercolumn; bands have about 1
+_STRIP_ROWS = 8  # of the largest layer that are computed at once
 _BATCH = 256
-_STEPS = (200, 1500)  # at least and at most, of _BATCH samples
-_PASSES = 4  # over the samples, between those
-_RATE, _DECAY, _SMOOTHING = 2e-3, 0.01, 0.1
+_STEPS = (100, 1500)  # at least and at most, of _BATCH samples: a few hundred samples are learned by heart in 200
+_SAMPLES_A_STEP = 50  # that add one to the least
+_RATE, _DECAY, _SMOOTHING = 2e-3, 0.01, 0.05
 
 
 class Hypercolumns(SegmentationNetwork):
@@ -62,7 +63,7 @@ class Hypercolumns(SegmentationNetwork):
         in_channels: int,
         num_classes: int,
         hidden: int = 256,
-        dropout: float = 0.3,
+        dropout: float = 0.5,
         encoder_weights: str | None = "imagenet",
         binary_head: bool = False,
     ) -> None:
@@ -93,21 +94,29 @@ class Hypercolumns(SegmentationNetwork):
         """Logits of images whose sides are multiples of the stride.
 
         The first layer is linear, and so is enlarging a map: each map goes through its part of the layer at its own
-        size, those of one size are added, and few maps are enlarged.
+        size, those of one size are added, and few maps are enlarged. What is as large as the image is made a few rows
+        at a time, which stay in a core's cache.
         """
-        maps = [self.features(images.float()).to(images.dtype), *self._maps(images)]
-        parts = torch.split(self.first.weight, [each.shape[1] for each in maps], dim=1)
-        by_size: dict[int, Tensor] = {}
-        for each, weight in zip(maps, parts, strict=True):
-            made = F.linear(each.permute(0, 2, 3, 1), weight)
-            height = each.shape[-2]
-            by_size[height] = by_size[height] + made if height in by_size else made
-        largest, *smaller = (by_size[height] for height in sorted(by_size, reverse=True))
-        total = largest + self.first.bias
-        for each in smaller:
-            total += _enlarged(each.permute(0, 3, 1, 2), images.shape[-2:]).permute(0, 2, 3, 1)
-        hidden = F.relu(self.second(F.relu(total)))
-        return cast(Tensor, self.head(hidden)).permute(0, 3, 1, 2)
+        height, width = images.shape[-2:]
+        small: dict[int, Tensor] = {}
+        large = []
+        for each, weight in self._weighted([self.features(images.float()).to(images.dtype), *self._maps(images)]):
+            if each.shape[-2] == height:
+                large.append((each.contiguous(), weight))
+            else:
+                made = _mixed(weight, each)
+                small[each.shape[-2]] = small[each.shape[-2]] + made if each.shape[-2] in small else made
+        strips = []
+        for top in range(0, height, _STRIP_ROWS):
+            bottom = min(top + _STRIP_ROWS, height)
+            hidden = self.first.bias.view(-1, 1, 1).to(images.dtype)
+            for each, weight in large:
+                hidden = hidden + _mixed(weight, each[:, :, top:bottom])
+            for each in small.values():
+                hidden += _enlarged_rows(each, top, bottom, (height, width))
+            hidden = _mixed(self.second.weight, hidden.relu_(), self.second.bias)
+            strips.append(_mixed(self.head.weight, hidden.relu_(), self.head.bias))
+        return torch.cat(strips, dim=2)
 
     def fit_pixels(self, windows: Iterable[tuple[Tensor, Tensor]], total: int, seed: int = 0) -> dict[str, object]:
         """Fit the classifier to the labelled pixels of some windows.
@@ -137,6 +146,7 @@ class Hypercolumns(SegmentationNetwork):
             torch.random.fork_rng([device] if device.type == "cuda" else []),
             torch.inference_mode(False),
             torch.enable_grad(),
+            torch.autocast(device.type, enabled=False),  # the encoder may round, the classifier not
         ):
             torch.manual_seed(seed)
             self._fit(torch.cat(columns), torch.cat(classes))
@@ -153,6 +163,11 @@ class Hypercolumns(SegmentationNetwork):
             samples.append((self._columns(view, features, labelled), target[labelled]))
         return samples
 
+    def _weighted(self, maps: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Each map with its part of the first layer's weights."""
+        parts = torch.split(self.first.weight, [each.shape[1] for each in maps], dim=1)
+        return zip(maps, parts, strict=True)
+
     def _maps(self, images: Tensor) -> list[Tensor]:
         """The encoder's maps at each scale, of images whose sides are multiples of the stride."""
         seen = _three(images) * 0.5  # the encoder was taught on colours with about half the spread of normalised ones
@@ -163,7 +178,7 @@ class Hypercolumns(SegmentationNetwork):
 
     def _columns(self, images: Tensor, features: Tensor, chosen: Tensor) -> Tensor:
         """The hypercolumns float16 [n, F] of the pixels that the mask [N, H, W] chooses, in its order."""
-        found = [images.new_empty(0, self.first.in_features, dtype=torch.float16)]
+        found = [images.new_empty(0, self.first.in_features)]
         for image, made, mask in zip(images, features, chosen, strict=True):
             row, col = mask.nonzero(as_tuple=True)
             if not len(row):
@@ -172,8 +187,8 @@ class Hypercolumns(SegmentationNetwork):
             height, width = padded.shape[-2:]
             places = torch.stack([(2 * col + 1) / width - 1, (2 * row + 1) / height - 1], dim=-1).to(padded)
             parts = [made[:, row, col], *(_read(each, places) for each in self._maps(padded))]
-            found.append(torch.cat(parts).T.half())
-        return torch.cat(found)
+            found.append(torch.cat(parts).T)
+        return torch.cat(found).half()
 
     def _fit(self, columns: Tensor, classes: Tensor) -> None:
         """Train the classifier on hypercolumns [n, F] in standard units, and fold these into its first layer."""
@@ -204,7 +219,7 @@ class Hypercolumns(SegmentationNetwork):
 
 def _descend(classifier: nn.Module, loss_of: Callable[[Tensor], Tensor], count: int) -> list[float]:
     """Lower a loss of samples by their indices; the mean losses of equal parts of the way."""
-    steps = min(max(_STEPS[0], _PASSES * count // _BATCH), _STEPS[1])
+    steps = min(_STEPS[0] + count // _SAMPLES_A_STEP, _STEPS[1])
     optimiser = torch.optim.AdamW(classifier.parameters(), lr=_RATE, weight_decay=_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=steps)
     losses = np.empty(steps)
@@ -233,6 +248,24 @@ def _enlarged(images: Tensor, size: Sequence[int]) -> Tensor:
     if images.shape[-2:] == tuple(size):
         return images
     return F.interpolate(images, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def _enlarged_rows(images: Tensor, top: int, bottom: int, size: tuple[int, int]) -> Tensor:
+    """The rows from ``top`` to before ``bottom`` of what :func:`_enlarged` makes of [N, C, h, w]."""
+    last = images.shape[-2] - 1
+    place = ((torch.arange(top, bottom, device=images.device) + 0.5) * (last + 1) / size[0] - 0.5).clamp(0, last)
+    above = place.long()
+    below = (above + 1).clamp_max(last)
+    share = (place - above).to(images.dtype)[:, None]
+    rows = torch.lerp(images.index_select(2, above), images.index_select(2, below), share)
+    return _enlarged(rows, (bottom - top, size[1]))
+
+
+def _mixed(weight: Tensor, values: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A linear layer on the channels of [N, C, h, w], without a copy where each channel's rows follow one another."""
+    flat, weight = values.flatten(2), weight.to(values.dtype).expand(values.shape[0], -1, -1)
+    made = torch.bmm(weight, flat) if bias is None else torch.baddbmm(bias.to(values.dtype)[:, None], weight, flat)
+    return made.view(values.shape[0], -1, *values.shape[-2:])
 
 
 def _read(values: Tensor, places: Tensor) -> Tensor:

@@ -57,8 +57,7 @@ def train(
         reporter.note(note)
     ours = not is_helper()
     partial, held = training_sides(split, config)
-    shared = math.prod(layout(devices, nodes)) > 1
-    config = config if shared else settled(config, partial, len(dataset.scheme), reporter)
+    config = settled(config, partial, len(dataset.scheme), math.prod(layout(devices, nodes)), reporter)
     with results_in(Path(out), "last.safetensors", resume=resume, overwrite=overwrite, ours=ours) as folder:
         if ours:
             split.plan.write(folder / PLAN)
@@ -70,11 +69,13 @@ def train(
         )  # fmt: skip
 
 
-def settled(config: Config, pairs: LabelledScenes, classes: int, reporter: Reporter) -> Config:
+def settled(config: Config, pairs: LabelledScenes, classes: int, processes: int, reporter: Reporter) -> Config:
     """The configuration with the network that the labels call for, where it names none; the reason is told.
 
     Not for several processes: they share a loop, and few labels need none.
     """
+    if processes > 1:
+        return config
     config, why = settle_network(config, count_labels(pairs, classes))
     if why:
         reporter.note(f"{why}.")

@@ -48,7 +48,8 @@ def fit(
         pairs: scenes with labels on their grids; they replace ``config.data``.
         config: the run; ``auto`` values are resolved and written so.
         out: folder for last.safetensors, history.csv, metrics.json, config.yaml, figures and the state for resuming;
-            with validation also best_loss.safetensors and best_iou.safetensors. An earlier run in it is replaced.
+            epochs with validation also leave best_loss.safetensors and best_iou.safetensors, models that need no
+            epochs (forests, hypercolumns) do not. An earlier run in it is replaced.
         scheme: classes by index; default: that of the labels, else ``config.classes``.
         validation: labels that score the network while it trains; None or empty: none do.
         apart: labels that score the network later; like those of ``validation``, they lie where no regulariser infers.

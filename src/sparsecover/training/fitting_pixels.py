@@ -11,7 +11,7 @@ from sparsecover.classes import UNLABELLED
 from sparsecover.errors import ConfigError
 from sparsecover.grid import Window
 from sparsecover.losses import create_loss
-from sparsecover.patches import Patch
+from sparsecover.patches import Patch, PatchPlan
 from sparsecover.training.history import History, as_csv
 from sparsecover.training.loader import PatchLoader
 from sparsecover.training.objective import as_objective
@@ -51,9 +51,13 @@ def fit_pixels(run: Run, files: RunFiles) -> Checkpoint:
     total = int(run.plan.class_counts.sum())
     grow = cast(Callable[..., dict[str, Any]], run.model.fit_pixels)
     run.note_absent_classes()
-    options = grow(windows(), total, run.config.seed)
+    with _rounding(run):
+        options = grow(windows(), total, run.config.seed)
     run.note_unreadable()
-    save_checkpoint(files.out / LAST, make_checkpoint(run, run.model.eval(), _scored(run), options))
+    model = run.model.eval()
+    save_checkpoint(files.out / LAST, make_checkpoint(run, model, None, options))  # a fit outlasts a failure to score
+    if run.held is not None:
+        save_checkpoint(files.out / LAST, make_checkpoint(run, model, _scored(run, run.held), options))
     losses = getattr(run.model, "losses", ())  # a forest has none
     history: History = [{"epoch": number, "train_loss": loss} for number, loss in enumerate(losses, start=1)]
     if history:
@@ -61,12 +65,16 @@ def fit_pixels(run: Run, files: RunFiles) -> Checkpoint:
     return files.finish(LAST, history)
 
 
-def _scored(run: Run) -> Scores | None:
-    """Scores of a model that needs no loop on the validation labels; None without them."""
-    if run.held is None:
-        return None
+def _rounding(run: Run) -> torch.autocast:
+    """In which an encoder computes, where half precision is asked for; it is hardly worth a timing."""
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(run.config.train.precision)
+    return torch.autocast(torch.device(run.device).type, dtype, enabled=dtype is not None)
+
+
+def _scored(run: Run, held: PatchPlan) -> Scores:
+    """Scores of a model that needs no loop on the validation labels."""
     device = torch.device(run.device)
-    windows = PatchLoader(run.window_reader(run.held_pairs), run.held.tiling(), 1)
+    windows = PatchLoader(run.window_reader(run.held_pairs), held.tiling(), 1)
     objective = as_objective(create_loss("ce"))
     return validate(run.model, objective, windows.epoch(0), lambda b: b.to(device), ignore_index=UNLABELLED)
 
