@@ -98,25 +98,31 @@ class Hypercolumns(SegmentationNetwork):
         at a time, which stay in a core's cache.
         """
         height, width = images.shape[-2:]
+        large: list[tuple[Tensor, Tensor]] = []
         small: dict[int, Tensor] = {}
-        large = []
         for each, weight in self._weighted([self.features(images.float()).to(images.dtype), *self._maps(images)]):
-            if each.shape[-2] == height:
+            rows = each.shape[-2]
+            if rows == height:
                 large.append((each.contiguous(), weight))
             else:
                 made = _mixed(weight, each)
-                small[each.shape[-2]] = small[each.shape[-2]] + made if each.shape[-2] in small else made
+                small[rows] = small[rows] + made if rows in small else made
+        step = height if torch.onnx.is_in_onnx_export() else _STRIP_ROWS  # a graph would hold every strip by itself
         strips = []
-        for top in range(0, height, _STRIP_ROWS):
-            bottom = min(top + _STRIP_ROWS, height)
-            hidden = self.first.bias.view(-1, 1, 1).to(images.dtype)
-            for each, weight in large:
-                hidden = hidden + _mixed(weight, each[:, :, top:bottom])
-            for each in small.values():
-                hidden += _enlarged_rows(each, top, bottom, (height, width))
-            hidden = _mixed(self.second.weight, hidden.relu_(), self.second.bias)
-            strips.append(_mixed(self.head.weight, hidden.relu_(), self.head.bias))
+        for top in range(0, height, step):
+            bottom = min(top + step, height)
+            parts = [_mixed(weight, each[:, :, top:bottom]) for each, weight in large]
+            parts += [_enlarged_rows(each, top, bottom, (height, width)) for each in small.values()]
+            strips.append(self._classified(parts))
         return torch.cat(strips, dim=2)
+
+    def _classified(self, parts: Sequence[Tensor]) -> Tensor:
+        """Logits [N, K, h, w] of parts [N, hidden, h, w] whose sum is the first layer's, less its bias."""
+        total = parts[0] + self.first.bias.view(-1, 1, 1).to(parts[0].dtype)
+        for part in parts[1:]:
+            total += part
+        hidden = _mixed(self.second.weight, total.relu_(), self.second.bias)
+        return _mixed(self.head.weight, hidden.relu_(), self.head.bias)
 
     def fit_pixels(self, windows: Iterable[tuple[Tensor, Tensor]], total: int, seed: int = 0) -> dict[str, object]:
         """Fit the classifier to the labelled pixels of some windows.
