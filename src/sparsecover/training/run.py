@@ -109,7 +109,6 @@ class Run:
             sampling=patches.sampling,
             seed=config.seed,
         )
-        reporter.note(f"{plan.reason}.")
         held = held_plan(held_pairs, plan, len(scheme))
         normalizer = scene_normalizer([scene for scene, _ in pairs], plan, config)
         regularisers = chosen_regularisers(config)
