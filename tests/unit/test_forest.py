@@ -47,6 +47,17 @@ def test_probabilities_are_scikit_learns(min_leaf, balanced):
     np.testing.assert_allclose(trees(torch.from_numpy(unseen)).numpy(), expected, atol=1e-6)
 
 
+def test_a_pixel_gets_the_same_to_the_bit_whichever_pixels_walk_with_it():
+    features, labels = samples()
+    trees = fit_forest(features, labels, 4, trees=45, seed=3, min_leaf=3)
+    many = torch.randn(9001, 5, generator=torch.Generator().manual_seed(0))
+    whole = trees(many)
+    for size in (1, 7, 1013, 4096, 5000):
+        parts = torch.split(many[: 5 * size], size)
+        assert torch.equal(torch.cat([trees(part) for part in parts]), whole[: 5 * size])
+    assert trees(many[:0]).shape == (0, 4)
+
+
 def test_a_value_on_a_threshold_goes_the_same_way_as_in_scikit_learn():
     # Thresholds lie halfway between values in double precision, so many of them round up to the value itself.
     rng = np.random.default_rng(2)

@@ -47,7 +47,7 @@ def clicks(truth: torch.Tensor, count: int, seed: int = 0) -> torch.Tensor:
 
 def fitted(labels: torch.Tensor, image: torch.Tensor, seed: int = 0, **options: object) -> Hypercolumns:
     network = Hypercolumns(image.shape[1], 3, hidden=32, **options)
-    network.fit_pixels([(image, labels)], int((labels != UNLABELLED).sum()), seed)
+    network.fit_pixels([(image, labels)], labels[labels != UNLABELLED].bincount().tolist(), seed)
     return network.eval()
 
 
@@ -141,7 +141,7 @@ def test_the_seed_decides_and_unlabelled_windows_change_nothing() -> None:
     first = fitted(labels, image)
     again = Hypercolumns(3, 3, hidden=32)
     empty = torch.full_like(labels, UNLABELLED)
-    again.fit_pixels([(image + 3, empty), (image, labels), (image, empty)], 15, 0)
+    again.fit_pixels([(image + 3, empty), (image, labels), (image, empty)], [5, 5, 5], 0)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     other = fitted(labels, image, seed=1)
     assert not torch.equal(first.head.weight, other.head.weight)
@@ -159,7 +159,7 @@ def test_any_bands_are_learned_from(bands: int) -> None:
     image, truth = textures(side=64)
     many = image[:, [0] * bands] + 0.01 * torch.randn(1, bands, 64, 64)
     network = Hypercolumns(bands, 3, hidden=32)
-    network.fit_pixels([(many, clicks(truth, 20))], 60)
+    network.fit_pixels([(many, clicks(truth, 20))], [20, 20, 20])
     with torch.inference_mode():
         assert (network.eval()(many).argmax(1) == truth).float().mean() > 0.8
 
@@ -179,13 +179,24 @@ def test_without_a_label_it_refuses() -> None:
 def test_an_even_part_is_drawn_of_too_many_labels() -> None:
     labels = torch.zeros(1, 200, 200, dtype=torch.int64)
     labels[0, :100] = UNLABELLED
-    drawn = [target for _, target in draw_pixels([(labels, labels)] * 2, 40_000, 4_000, 0)]
+    drawn = [target for _, target in draw_pixels([(labels, labels)] * 2, [40_000], 4_000, 0)]
     count = sum(int((target != UNLABELLED).sum()) for target in drawn)
     assert 3_700 < count < 4_300
     assert not torch.equal(*drawn)
     assert all((target[0, :100] == UNLABELLED).all() for target in drawn)
-    whole = [target for _, target in draw_pixels([(labels, labels)], 20_000, 20_000, 0)]
+    whole = [target for _, target in draw_pixels([(labels, labels)], [20_000], 20_000, 0)]
     assert torch.equal(whole[0], labels)
+
+
+def test_a_rare_class_is_kept_whole_where_labels_are_thinned() -> None:
+    labels = torch.zeros(1, 300, 300, dtype=torch.int64)
+    labels[0, 0, :60], labels[0, 1:41] = 2, 1
+    counts = labels.flatten().bincount(minlength=4).tolist()
+    ((_, drawn),) = draw_pixels([(labels, labels)], counts, 500, 0)
+    kept = drawn[drawn != UNLABELLED].bincount(minlength=4)
+    assert kept[2] == 60
+    assert 900 < kept[1] < 1100
+    assert kept[3] == 0
 
 
 def test_fit_keeps_a_checkpoint_that_needs_no_package_and_exports(tmp_path, monkeypatch) -> None:
@@ -208,13 +219,21 @@ def test_fit_keeps_a_checkpoint_that_needs_no_package_and_exports(tmp_path, monk
     assert (tmp_path / "model.onnx").stat().st_size > 1_000_000
 
 
-def test_the_encoder_may_compute_in_half_precision() -> None:
-    image, truth = textures()
-    network, labels = Hypercolumns(3, 3, hidden=32), clicks(truth, 8)
-    with torch.autocast("cpu", torch.bfloat16):
-        network.fit_pixels([(image, labels)], 24, 0)
-    unseen, _ = textures(seed=5)
-    with torch.inference_mode():
-        right = network.eval()(unseen).argmax(1) == truth
-    assert right.float().mean() > 0.9
-    assert all(each.dtype == torch.float32 for each in network.parameters())
+def test_the_encoder_computes_a_fit_in_the_precision_asked_for(tmp_path, monkeypatch) -> None:
+    image, truth = textures(side=64)
+    scene = Scene.from_array((image[0].numpy() * 40 + 128).clip(0, 255).astype(np.uint8), name="field")
+    labels = LabelRaster(
+        clicks(truth, 10)[0].numpy().astype(np.uint8), scene.grid, scheme=ClassScheme.from_names([*"abc"])
+    )
+    kinds: list[torch.dtype] = []
+    made = Hypercolumns._maps
+    monkeypatch.setattr(
+        Hypercolumns, "_maps", lambda self, images: kinds.append((maps := made(self, images))[1].dtype) or maps
+    )
+    for precision, kind in (("bf16", torch.bfloat16), ("auto", torch.float32)):
+        kinds.clear()
+        settings = {"model": {"name": "hypercolumns", "hidden": 16}, "train": {"precision": precision}}
+        checkpoint = fit([(scene, labels)], Config.from_dict(settings), tmp_path / precision)
+        assert set(kinds) == {kind}
+        with torch.inference_mode():
+            assert (checkpoint.model()(image).argmax(1) == truth).float().mean() > 0.8

@@ -4,35 +4,38 @@ import numpy as np
 import pytest
 
 from sparsecover.config import Config
-from sparsecover.pipeline.network_choice import CONTEXT_PX, MANY_PX, choose_network, settle_network
+from sparsecover.pipeline.network_choice import CONTEXT_PX, MANY_PX, MANY_PX_GPU, choose_network, settle_network
 from sparsecover.pipeline.recipe import choose_recipe, explain_recipe
 
 FEW, MANY = np.array([10, 30, 0]), np.array([MANY_PX // 2, MANY_PX // 2, 0])
 
 
 def test_few_labels_go_to_the_pretrained_encoder_and_many_train_all_layers():
-    assert choose_network(FEW)[0] == "hypercolumns"
-    assert choose_network(MANY)[0] == "unet"
-    assert choose_network(MANY - [1, 0, 0])[0] == "hypercolumns"
-    assert "40 labelled pixels are few" in choose_network(FEW)[1]
+    assert choose_network(FEW, gpu=False)[0] == "hypercolumns"
+    assert choose_network(MANY, gpu=False)[0] == "unet"
+    assert choose_network(MANY - [1, 0, 0], gpu=False)[0] == "hypercolumns"
+    assert f"the 40 labelled pixels are below {MANY_PX:,}" in choose_network(FEW, gpu=False)[1]
+    assert choose_network(MANY, gpu=True)[0] == "unet"
+    assert choose_network(np.array([MANY_PX_GPU, 0]), gpu=True)[0] == "unet"
+    assert choose_network(np.array([MANY_PX_GPU - 1, 0]), gpu=True)[0] == "hypercolumns"
 
 
 @pytest.mark.parametrize("said", [{"model": {}}, {"loss": {}}, {"optim": {}}, {"train": {"epochs": 2}}])
 def test_a_configuration_that_says_how_to_train_is_left_alone(said):
     config = Config.from_dict(said)
-    assert settle_network(config, FEW) == (config, None)
+    assert settle_network(config, FEW, gpu=False) == (config, None)
 
 
 def test_a_configuration_of_data_alone_gets_the_network_the_labels_call_for():
-    config, why = settle_network(Config.from_dict({"seed": 3}), FEW)
+    config, why = settle_network(Config.from_dict({"seed": 3}), FEW, gpu=False)
     assert (config.model.name, config.patches.size_px, config.seed) == ("hypercolumns", CONTEXT_PX, 3)
-    assert "few" in (why or "")
+    assert "below" in (why or "")
     own = Config.from_dict({"patches": {"size_px": 64}})
-    assert settle_network(own, FEW)[0].patches.size_px == 64
-    assert settle_network(own, MANY)[0].model.name == "unet"
+    assert settle_network(own, FEW, gpu=False)[0].patches.size_px == 64
+    assert settle_network(own, MANY, gpu=False)[0].model.name == "unet"
     running = Config.from_dict({"train": {"deterministic": True, "workers": 2}, "patches": {"cache": "none"}})
-    assert settle_network(running, FEW)[0].model.name == "hypercolumns"
-    assert settle_network(running, FEW)[0].patches.size_px == CONTEXT_PX
+    assert settle_network(running, FEW, gpu=False)[0].model.name == "hypercolumns"
+    assert settle_network(running, FEW, gpu=False)[0].patches.size_px == CONTEXT_PX
 
 
 def test_map_takes_what_the_labels_call_for_unless_told_otherwise():
@@ -45,6 +48,6 @@ def test_map_takes_what_the_labels_call_for_unless_told_otherwise():
     assert chosen(FEW, settings=["data.on_read_error=skip"]) == "hypercolumns"
     assert chosen(MANY, quick=True) == "random-forest-features"
     told = explain_recipe(choose_recipe(gpu=False, counts=FEW), FEW, gpu=False)
-    assert any(reason.startswith("hypercolumns, as 40 labelled pixels are few") for reason in told)
+    assert any(reason.startswith("hypercolumns, as the 40 labelled pixels are below") for reason in told)
     other = explain_recipe(choose_recipe(gpu=False, counts=FEW, model="unet"), FEW, gpu=False)
-    assert not any("few" in reason for reason in other)
+    assert not any("below" in reason for reason in other)

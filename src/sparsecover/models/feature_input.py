@@ -11,14 +11,17 @@ from sparsecover.models.network import Logits, SegmentationNetwork
 
 
 class Standardised(nn.BatchNorm2d):
-    """BatchNorm that is plain arithmetic in eval mode: ONNX's refuses channels that a trace cannot count."""
+    """BatchNorm that is plain arithmetic in eval mode.
+
+    The exporter to ONNX refuses BatchNorm of the features, "for unknown channel size".
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] with mean 0 and variance 1, of the batch in training and of the running statistics later."""
         if self.training or self.running_mean is None or self.running_var is None:
             return super().forward(x)
         mean, spread = (each.view(-1, 1, 1) for each in (self.running_mean, (self.running_var + self.eps).sqrt()))
-        return (x - mean) / spread
+        return (x - mean).div_(spread)
 
 
 class FeatureInput(SegmentationNetwork):

@@ -5,7 +5,7 @@ threshold, to the node after that child. A leaf is its own child behind an infin
 wait there for the next roll call, so that all walk in step.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Self
@@ -60,22 +60,25 @@ class DecisionTrees(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Class probabilities float32 [n, K] of features float [n, F]."""
-        return torch.cat([self._walk(chunk) for chunk in torch.split(features.float(), _CHUNK)])
+        chunks = torch.split(features.float(), _CHUNK)
+        first = {count: self.feature * count for count in {len(chunk) for chunk in chunks}}
+        return torch.cat([self._walk(chunk, first[len(chunk)]) for chunk in chunks])
 
-    def _walk(self, features: Tensor) -> Tensor:
+    def _walk(self, features: Tensor, first: Tensor) -> Tensor:
+        """Probabilities of a chunk; ``first`` says where among its columns that of each node's feature begins."""
         columns, count = features.T.reshape(-1), len(features)
-        first = self.feature * count  # where the column of each node's feature begins
         total = torch.zeros(count, self.votes.shape[1], device=features.device)
         for roots, depths in zip(*(torch.split(each, _TOGETHER) for each in (self.root, self.depth)), strict=True):
             leaves = self._leaves(columns, first, count, roots, int(depths.max()))
-            total += self.votes.index_select(0, leaves).view(len(roots), count, -1).sum(0)
+            for votes in torch.split(self.votes.index_select(0, leaves), count):  # one order of sums, however cut
+                total += votes
         return total / len(self.root)
 
     def _leaves(self, columns: Tensor, first: Tensor, count: int, roots: Tensor, depth: int) -> Tensor:
         """The leaf int32 [trees * n] in which each pixel arrives in some trees, tree by tree.
 
-        ``columns`` are features [F * n], pixels fastest, and ``first`` says where in them a node's feature begins.
-        Indexing flat tables by int32 is several times faster on CPUs than take, gather or int64.
+        ``columns`` are features [F * n], pixels fastest. Indexing flat tables by int32 is several times faster on CPUs
+        than take, gather or int64.
         """
         pixel = torch.arange(count, dtype=torch.int32, device=columns.device).repeat(len(roots))
         node = roots.repeat_interleave(count)
@@ -153,20 +156,22 @@ class RandomForest(nn.Module):
         ).to(device)
         return self
 
-    def fit_pixels(self, windows: Iterable[tuple[Tensor, Tensor]], total: int, seed: int = 0) -> dict[str, int]:
+    def fit_pixels(
+        self, windows: Iterable[tuple[Tensor, Tensor]], counts: Sequence[int], seed: int = 0
+    ) -> dict[str, int]:
         """Grow the trees on the labelled pixels of some windows.
 
         Args:
             windows: normalised images [N, C, h, w] and labels int [N, h, w], 255 where unlabelled; a window that shows
                 ``halo_px`` beyond its labels gives them the features that prediction does.
-            total: labelled pixels of all windows; where these are very many, an even part of them is used.
+            counts: labelled pixels of all windows by class; where these are very many, a part of them is used.
             seed: of the trees and of that part.
 
         Returns:
             The options with which a forest is made that takes this one's state.
         """
         features, classes = [], []
-        for images, labels in draw_pixels(windows, total, MAX_SAMPLES, seed):
+        for images, labels in draw_pixels(windows, counts, MAX_SAMPLES, seed):
             for image, target in zip(images.float(), labels, strict=True):
                 chosen = target != UNLABELLED
                 rows = [made.permute(1, 2, 0)[chosen[strip]] for strip, made in self._strips(image)]

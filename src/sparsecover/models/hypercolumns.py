@@ -107,7 +107,7 @@ class Hypercolumns(SegmentationNetwork):
             else:
                 made = _mixed(weight, each)
                 small[rows] = small[rows] + made if rows in small else made
-        step = height if torch.onnx.is_in_onnx_export() else _STRIP_ROWS  # a graph would hold every strip by itself
+        step = _STRIP_ROWS if images.device.type == "cpu" and not _makes_graph() else height
         strips = []
         for top in range(0, height, step):
             bottom = min(top + step, height)
@@ -124,12 +124,14 @@ class Hypercolumns(SegmentationNetwork):
         hidden = _mixed(self.second.weight, total.relu_(), self.second.bias)
         return _mixed(self.head.weight, hidden.relu_(), self.head.bias)
 
-    def fit_pixels(self, windows: Iterable[tuple[Tensor, Tensor]], total: int, seed: int = 0) -> dict[str, object]:
+    def fit_pixels(
+        self, windows: Iterable[tuple[Tensor, Tensor]], counts: Sequence[int], seed: int = 0
+    ) -> dict[str, object]:
         """Fit the classifier to the labelled pixels of some windows.
 
         Args:
             windows: normalised images [N, C, h, w] and labels int [N, h, w], 255 where unlabelled.
-            total: labelled pixels of all windows; of more than ``MAX_SAMPLES`` an even part is used.
+            counts: labelled pixels of all windows by class; of more than ``MAX_SAMPLES`` a part is used.
             seed: of that part, of the first weights and of the order.
 
         Returns:
@@ -140,7 +142,7 @@ class Hypercolumns(SegmentationNetwork):
         """
         columns, classes, device = [], [], self.head.weight.device
         self.eval()
-        for images, labels in draw_pixels(windows, total, MAX_SAMPLES, seed):
+        for images, labels in draw_pixels(windows, counts, MAX_SAMPLES, seed):
             if (labels == UNLABELLED).all():
                 continue
             made = self._samples(images.float().to(device), labels.to(device))
@@ -256,6 +258,11 @@ def _enlarged(images: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(images, size=tuple(size), mode="bilinear", align_corners=False)
 
 
+def _makes_graph() -> bool:
+    """Whether the computation is recorded: a graph would hold every strip by itself."""
+    return torch.onnx.is_in_onnx_export() or torch.compiler.is_compiling()
+
+
 def _enlarged_rows(images: Tensor, top: int, bottom: int, size: tuple[int, int]) -> Tensor:
     """The rows from ``top`` to before ``bottom`` of what :func:`_enlarged` makes of [N, C, h, w]."""
     last = images.shape[-2] - 1
@@ -271,7 +278,7 @@ def _mixed(weight: Tensor, values: Tensor, bias: Tensor | None = None) -> Tensor
     """A linear layer on the channels of [N, C, h, w], without a copy where each channel's rows follow one another."""
     flat, weight = values.flatten(2), weight.to(values.dtype).expand(values.shape[0], -1, -1)
     made = torch.bmm(weight, flat) if bias is None else torch.baddbmm(bias.to(values.dtype)[:, None], weight, flat)
-    return made.view(values.shape[0], -1, *values.shape[-2:])
+    return made.view(values.shape[0], weight.shape[1], *values.shape[-2:])
 
 
 def _read(values: Tensor, places: Tensor) -> Tensor:

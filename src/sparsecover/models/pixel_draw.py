@@ -1,27 +1,32 @@
-"""An even part of the labelled pixels, where a model that is fitted to single pixels cannot take them all."""
+"""A part of the labelled pixels, where a model that is fitted to single pixels cannot take them all."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from sparsecover.classes import UNLABELLED
 
+LEAST_OF_CLASS = 1000  # pixels of each class that are kept, as an even part of very many leaves none of a rare class
+
 
 def draw_pixels(
-    windows: Iterable[tuple[Tensor, Tensor]], total: int, most: int, seed: int
+    windows: Iterable[tuple[Tensor, Tensor]], counts: Sequence[int], most: int, seed: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The windows with some of their labels only, where all windows together have more than ``most``.
 
     Args:
         windows: images [N, C, h, w] and labels int [N, h, w], 255 where unlabelled.
-        total: labelled pixels of all windows.
-        most: about how many stay labelled.
+        counts: labelled pixels of all windows by class.
+        most: about how many stay labelled: an even part, and of rare classes up to ``LEAST_OF_CLASS`` pixels.
         seed: of the choice.
     """
     generator = torch.Generator().manual_seed(seed)
+    even = most / max(1, sum(counts))
+    shares = torch.ones(UNLABELLED + 1)
+    shares[: len(counts)] = torch.tensor([max(even, LEAST_OF_CLASS / max(1, count)) for count in counts])
     for images, labels in windows:
-        if total > most:
-            drawn = torch.rand(labels.shape, generator=generator) < most / total
+        if even < 1:
+            drawn = torch.rand(labels.shape, generator=generator) < shares[labels.long()]
             labels = torch.where(drawn, labels, UNLABELLED)
         yield images, labels

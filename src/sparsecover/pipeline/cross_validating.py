@@ -128,8 +128,8 @@ def cross_validate(
         for number, (split, model) in enumerate(zip(splits, models, strict=True), start=1):
             reporter.stage(f"Fold {number} of {len(splits)}")
             partial, held = training_sides(split, config)
-            if number == 1:  # folds that are compared are trained alike
-                config = settled(config, partial, len(dataset.scheme), math.prod(layout(devices, nodes)), reporter)
+            if number == 1 and math.prod(layout(devices, nodes)) == 1:  # folds that are compared are trained alike
+                config = settled(config, partial, len(dataset.scheme), device, reporter)
             fit(
                 partial, config, model.parent, scheme=dataset.scheme, validation=held, device=device, devices=devices,
                 nodes=nodes, resume=resume, reporter=reporter,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sparsecover.config import Config, apply_setting
-from sparsecover.pipeline.network_choice import CONTEXT_PX, FEW_LABELS, MANY_LABELS, TRAINING, choose_network
+from sparsecover.pipeline.network_choice import CONTEXT_PX, FITTED, TRAINED, TRAINING, choose_network
 
 QUICK_MODEL = "random-forest-features"
 
@@ -36,10 +36,10 @@ def choose_recipe(
         settings: ``dotted.key=value``, the user's last word.
     """
     values = _by_device(gpu)
-    values["model"]["name"] = model or (QUICK_MODEL if quick else _network(counts, minutes, settings))
+    values["model"]["name"] = model or (QUICK_MODEL if quick else _network(counts, gpu, minutes, settings))
     if values["model"]["name"] == "unet":
         values["model"]["base_channels"] = 64 if gpu else 16
-    if values["model"]["name"] == FEW_LABELS:
+    if values["model"]["name"] == FITTED:
         values["patches"]["size_px"] = CONTEXT_PX
     values["train"]["minutes"] = minutes
     values["seed"] = seed
@@ -59,20 +59,20 @@ def explain_recipe(config: Config, counts: np.ndarray, *, gpu: bool, steps: int 
         gpu: whether a GPU computes.
         steps: that were trained; None: as many as the configuration says.
     """
-    chosen, why = choose_network(counts)
+    chosen, why = choose_network(counts, gpu=gpu)
     called_for = [f"{chosen}, as {why}"] if config.model.name == chosen else []
     return [_about_labels(counts), *called_for, *_about_training(config, "GPU" if gpu else "CPU", steps)]
 
 
-def _network(counts: np.ndarray | None, minutes: float | None, settings: Sequence[str]) -> str:
+def _network(counts: np.ndarray | None, gpu: bool, minutes: float | None, settings: Sequence[str]) -> str:
     """What the labels call for; the usual network where time or settings are given to train it."""
     if (
         counts is None
         or minutes is not None
         or TRAINING & {setting.split("=")[0].split(".")[0].strip() for setting in settings}
     ):
-        return MANY_LABELS
-    return choose_network(counts)[0]
+        return TRAINED
+    return choose_network(counts, gpu=gpu)[0]
 
 
 def _by_device(gpu: bool) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def _about_training(config: Config, device: str, trained: int | None) -> list[st
     name, train, patches = config.model.name, config.train, config.patches
     if name.startswith("random-forest"):
         return [f"{name}, which needs no training steps"]
-    if name == FEW_LABELS:
+    if name == FITTED:
         return ["a small network on what an encoder taught on ImageNet and filters at six scales see, fitted at once"]
     channels = getattr(config.model, "base_channels", None)
     size = f" of {channels} base channels" if channels else ""

@@ -17,6 +17,7 @@ from sparsecover.pipeline.splitting import PLAN, split_dataset
 from sparsecover.progress import Reporter, Silent
 from sparsecover.raster import Scene
 from sparsecover.training import RateTest, check_parts, find_learning_rate, fit
+from sparsecover.training.device import resolve_device
 from sparsecover.training.processes import is_helper, layout
 
 LabelledScenes = list[tuple[Scene, Labels]]
@@ -57,7 +58,8 @@ def train(
         reporter.note(note)
     ours = not is_helper()
     partial, held = training_sides(split, config)
-    config = settled(config, partial, len(dataset.scheme), math.prod(layout(devices, nodes)), reporter)
+    if math.prod(layout(devices, nodes)) == 1:  # several processes share a loop
+        config = settled(config, partial, len(dataset.scheme), device, reporter)
     with results_in(Path(out), "last.safetensors", resume=resume, overwrite=overwrite, ours=ours) as folder:
         if ours:
             split.plan.write(folder / PLAN)
@@ -69,14 +71,10 @@ def train(
         )  # fmt: skip
 
 
-def settled(config: Config, pairs: LabelledScenes, classes: int, processes: int, reporter: Reporter) -> Config:
-    """The configuration with the network that the labels call for, where it names none; the reason is told.
-
-    Not for several processes: they share a loop, and few labels need none.
-    """
-    if processes > 1:
-        return config
-    config, why = settle_network(config, count_labels(pairs, classes))
+def settled(config: Config, pairs: LabelledScenes, classes: int, device: str, reporter: Reporter) -> Config:
+    """The configuration with the network that the labels call for, where it names none; the reason is told."""
+    gpu = resolve_device(device) != "cpu"
+    config, why = settle_network(config, count_labels(pairs, classes), gpu=gpu)
     if why:
         reporter.note(f"{why}.")
     return config

@@ -48,16 +48,15 @@ def fit_pixels(run: Run, files: RunFiles) -> Checkpoint:
             yield batch.images, batch.labels.long()
             run.reporter.progress(number, len(loader))
 
-    total = int(run.plan.class_counts.sum())
+    counts = run.plan.class_counts.tolist()
     grow = cast(Callable[..., dict[str, Any]], run.model.fit_pixels)
     run.note_absent_classes()
     with _rounding(run):
-        options = grow(windows(), total, run.config.seed)
+        options = grow(windows(), counts, run.config.seed)
     run.note_unreadable()
     model = run.model.eval()
-    save_checkpoint(files.out / LAST, make_checkpoint(run, model, None, options))  # a fit outlasts a failure to score
-    if run.held is not None:
-        save_checkpoint(files.out / LAST, make_checkpoint(run, model, _scored(run, run.held), options))
+    scores = None if run.held is None else _scored(run, run.held)
+    save_checkpoint(files.out / LAST, make_checkpoint(run, model, scores, options))
     losses = getattr(run.model, "losses", ())  # a forest has none
     history: History = [{"epoch": number, "train_loss": loss} for number, loss in enumerate(losses, start=1)]
     if history:
@@ -66,9 +65,8 @@ def fit_pixels(run: Run, files: RunFiles) -> Checkpoint:
 
 
 def _rounding(run: Run) -> torch.autocast:
-    """In which an encoder computes, where half precision is asked for; it is hardly worth a timing."""
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(run.config.train.precision)
-    return torch.autocast(torch.device(run.device).type, dtype, enabled=dtype is not None)
+    """The precision in which a pretrained encoder computes for the fit: bf16 where asked for, else full."""
+    return torch.autocast(torch.device(run.device).type, torch.bfloat16, enabled=run.config.train.precision == "bf16")
 
 
 def _scored(run: Run, held: PatchPlan) -> Scores:
