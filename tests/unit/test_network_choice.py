@@ -23,19 +23,21 @@ def test_few_labels_go_to_the_pretrained_encoder_and_many_train_all_layers():
 @pytest.mark.parametrize("said", [{"model": {}}, {"loss": {}}, {"optim": {}}, {"train": {"epochs": 2}}])
 def test_a_configuration_that_says_how_to_train_is_left_alone(said):
     config = Config.from_dict(said)
-    assert settle_network(config, FEW, gpu=False) == (config, None)
+    counted: list[np.ndarray] = []
+    assert settle_network(config, lambda: counted.append(FEW) or FEW, gpu=False) == (config, None)
+    assert not counted  # which reads all labels
 
 
 def test_a_configuration_of_data_alone_gets_the_network_the_labels_call_for():
-    config, why = settle_network(Config.from_dict({"seed": 3}), FEW, gpu=False)
+    config, why = settle_network(Config.from_dict({"seed": 3}), lambda: FEW, gpu=False)
     assert (config.model.name, config.patches.size_px, config.seed) == ("hypercolumns", CONTEXT_PX, 3)
     assert "below" in (why or "")
     own = Config.from_dict({"patches": {"size_px": 64}})
-    assert settle_network(own, FEW, gpu=False)[0].patches.size_px == 64
-    assert settle_network(own, MANY, gpu=False)[0].model.name == "unet"
+    assert settle_network(own, lambda: FEW, gpu=False)[0].patches.size_px == 64
+    assert settle_network(own, lambda: MANY, gpu=False)[0].model.name == "unet"
     running = Config.from_dict({"train": {"deterministic": True, "workers": 2}, "patches": {"cache": "none"}})
-    assert settle_network(running, FEW, gpu=False)[0].model.name == "hypercolumns"
-    assert settle_network(running, FEW, gpu=False)[0].patches.size_px == CONTEXT_PX
+    assert settle_network(running, lambda: FEW, gpu=False)[0].model.name == "hypercolumns"
+    assert settle_network(running, lambda: FEW, gpu=False)[0].patches.size_px == CONTEXT_PX
 
 
 def test_map_takes_what_the_labels_call_for_unless_told_otherwise():

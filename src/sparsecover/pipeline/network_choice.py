@@ -1,5 +1,7 @@
 """Which network the labels and the device at hand call for; docs/technical-report.md has the figures."""
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -35,18 +37,20 @@ def choose_network(counts: npt.NDArray[np.int64], *, gpu: bool) -> tuple[str, st
     return TRAINED, f"the {total:,} labelled pixels are {many:,} or more, enough to learn all layers from"
 
 
-def settle_network(config: Config, counts: npt.NDArray[np.int64], *, gpu: bool) -> tuple[Config, str | None]:
+def settle_network(
+    config: Config, count: Callable[[], npt.NDArray[np.int64]], *, gpu: bool
+) -> tuple[Config, str | None]:
     """The configuration with the network that the labels call for, and why; as it is where it says how to train.
 
     Args:
         config: of a training, as the user gave it.
-        counts: labelled pixels that train, by class, int64 [K].
+        count: gives labelled pixels that train, by class, int64 [K]; it reads all labels, so it is only called at need.
         gpu: whether a GPU computes.
     """
     said = config.model_fields_set & TRAINING
     if said and not (said == {"train"} and config.train.model_fields_set <= _RUNNING):
         return config, None
-    name, why = choose_network(counts, gpu=gpu)
+    name, why = choose_network(count(), gpu=gpu)
     changes: dict[str, object] = {"model.name": name}
     if name == FITTED and "size_px" not in config.patches.model_fields_set:
         changes["patches.size_px"] = CONTEXT_PX

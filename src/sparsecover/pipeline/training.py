@@ -57,13 +57,13 @@ def train(
     for note in (*dataset.notes, *split.notes):
         reporter.note(note)
     ours = not is_helper()
-    partial, held = training_sides(split, config)
-    if math.prod(layout(devices, nodes)) == 1:  # several processes share a loop
-        config = settled(config, partial, len(dataset.scheme), device, reporter)
     with results_in(Path(out), "last.safetensors", resume=resume, overwrite=overwrite, ours=ours) as folder:
         if ours:
             split.plan.write(folder / PLAN)
         reporter.note(f"The split is in {PLAN}, SHA-256 {split.plan.digest[:16]}.")
+        partial, held = training_sides(split, config)
+        if math.prod(layout(devices, nodes)) == 1:  # several processes share a loop
+            config = settled(config, partial, len(dataset.scheme), device, reporter)
         reporter.stage("Training")
         return fit(
             partial, config, folder, scheme=dataset.scheme, validation=held, apart=_plain(split.test), device=device,
@@ -74,7 +74,7 @@ def train(
 def settled(config: Config, pairs: LabelledScenes, classes: int, device: str, reporter: Reporter) -> Config:
     """The configuration with the network that the labels call for, where it names none; the reason is told."""
     gpu = resolve_device(device) != "cpu"
-    config, why = settle_network(config, count_labels(pairs, classes), gpu=gpu)
+    config, why = settle_network(config, lambda: count_labels(pairs, classes), gpu=gpu)
     if why:
         reporter.note(f"{why}.")
     return config

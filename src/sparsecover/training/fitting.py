@@ -130,7 +130,6 @@ def _describe(run: Run, files: RunFiles) -> None:
 
 def _train(run: Run, files: RunFiles, state: dict[str, Any] | None) -> Checkpoint:
     """Run the loop from the start or from a saved state."""
-    run.reporter.note(f"{run.plan.reason}.")
     trainer = run.trainer()
     if state is None:
         files.clear()

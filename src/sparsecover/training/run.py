@@ -165,8 +165,9 @@ class Run:
         return {"scenes": scenes.hexdigest(), "labels": self.plan.digest(), "validation labels": validation}
 
     def trainer(self) -> Trainer:
-        """The loop, its parts chosen as configured."""
+        """The loop, its parts chosen as configured; which windows it takes is told."""
         config = self.config
+        self.reporter.note(f"{self.plan.reason}.")
         optimizer = build_optimizer(
             self.model,
             config.optim.name,
