@@ -88,6 +88,16 @@ class Checkpoint:
         """The classes by index, the same as ``scheme``."""
         return self.scheme
 
+    @property
+    def resize(self) -> float | tuple[int, int] | None:
+        """What the training's files were resized to: a share of their sides or [height, width]; None: as they are."""
+        data = self.config.get("data")
+        resize = data.get("resize") if isinstance(data, Mapping) else None
+        if isinstance(resize, list | tuple):
+            height, width = resize
+            return int(height), int(width)
+        return None if resize is None else float(resize)
+
     def model(self) -> nn.Module:
         """The network in eval mode: normalised [N, C, H, W] float32 to logits [N, K, H, W].
 
@@ -144,7 +154,7 @@ class Checkpoint:
         if not 1 <= patch_size_px <= _LARGEST_PATCH_PX:
             raise ValueError(f"patch_size_px is {patch_size_px}")
         resolution = header.get("resolution_m")
-        return cls(
+        made = cls(
             config=header["config"],
             scheme=scheme,
             bands=bands,
@@ -157,6 +167,10 @@ class Checkpoint:
             versions=header["versions"],
             digests=header.get("digests", {}),
         )
+        sides = np.atleast_1d(1.0 if made.resize is None else made.resize)
+        if not (np.isfinite(sides) & (sides > 0)).all():
+            raise ValueError(f"data.resize is {made.resize}")
+        return made
 
 
 def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:

@@ -214,6 +214,14 @@ def test_parts_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
         load_checkpoint(path)
 
 
+@pytest.mark.parametrize("resize", [0, -0.5, "half", [256], [0, 256]])
+def test_a_resize_that_makes_no_sense_is_refused(saved: Path, tmp_path: Path, resize: object) -> None:
+    changed = replace(load_checkpoint(saved), config={"data": {"resize": resize}})
+    save_checkpoint(tmp_path / "odd.safetensors", changed)
+    with pytest.raises(CheckpointError, match="makes no sense"):
+        load_checkpoint(tmp_path / "odd.safetensors")
+
+
 def test_nan_in_the_metrics_is_our_own_mistake(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="NaN"):
         save_checkpoint(tmp_path / "a.safetensors", make_checkpoint(metrics={"miou": float("nan")}))

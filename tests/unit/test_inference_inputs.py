@@ -71,8 +71,8 @@ def test_values_of_another_scale_are_noted_with_figures(kind, factor):
 def test_resolution_within_ten_percent_is_left_alone():
     for pixel_m in (9.1, 10.9):
         image = scene(pixel_m=pixel_m)
-        assert at_training_resolution(image, 10.0) == (image, [])
-    assert at_training_resolution(scene(pixel_m=3.0), None)[1] == []
+        assert at_training_resolution(image, pixel_checkpoint(resolution_m=10.0)) == (image, [])
+    assert at_training_resolution(scene(pixel_m=3.0), pixel_checkpoint())[1] == []
 
 
 def test_another_resolution_is_resampled_and_written_on_the_own_grid(tmp_path):
@@ -81,7 +81,7 @@ def test_another_resolution_is_resampled_and_written_on_the_own_grid(tmp_path):
     classes[:20, :20] = 255
     image = class_scene(classes, pixel_m=5.0)
     model = pixel_checkpoint(resolution_m=10.0)
-    resized, notes = at_training_resolution(image, 10.0)
+    resized, notes = at_training_resolution(image, model)
     assert (resized.grid.height, resized.grid.width) == (30, 40)
     assert "5 m" in notes[0]
     product = predict(image, model, tmp_path / "m.tif")
@@ -94,6 +94,41 @@ def test_another_resolution_is_resampled_and_written_on_the_own_grid(tmp_path):
     native = predict(image, model, tmp_path / "n.tif", native=True)
     assert np.array_equal(read(native.map)[0], codes)
     assert native.notes == ()
+
+
+def picture(height, width, **changes):
+    """Classes 0 and 2 left and right, without a coordinate system."""
+    classes = np.zeros((1, height, width), np.uint8)
+    classes[:, :, width // 2 :] = 2
+    return replace(Scene.from_array(classes), **changes)
+
+
+@pytest.mark.parametrize(("resize", "rows", "cols"), [(0.5, 30, 40), (2.0, 120, 160), ([20, 20], 20, 20)])
+def test_pictures_without_resolution_are_resized_as_the_trainings_were(tmp_path, resize, rows, cols):
+    image, model = picture(60, 80), pixel_checkpoint(config={"data": {"resize": resize}})
+    working, (note,) = at_training_resolution(image, model)
+    assert (working.grid.height, working.grid.width) == (rows, cols)
+    assert f"60 x 80 pixels are resized to {rows} x {cols}" in note
+    assert at_training_resolution(working, model) == (working, [])  # of a data set that was resized already
+    product = predict(image, model, tmp_path / "m.tif")
+    assert product.notes[-1] == note
+    got = open_scene(product.map).read()[0][0]
+    assert got.shape == (60, 80)
+    assert (got[:, :36] == 1).all()
+    assert (got[:, 44:] == 7).all()
+    assert predict(image, model, tmp_path / "n.tif", native=True).notes == ()
+
+
+def test_metres_count_more_than_how_files_were_resized():
+    model = pixel_checkpoint(config={"data": {"resize": 0.5}}, resolution_m=10.0)
+    image = scene(pixel_m=10.0)
+    assert at_training_resolution(image, model) == (image, [])
+    assert at_training_resolution(picture(60, 80), model)[0].grid.height == 30
+
+
+def test_pictures_much_smaller_than_the_trainings_are_refused():
+    with pytest.raises(GridError, match="--native"):
+        at_training_resolution(picture(10, 10), pixel_checkpoint(config={"data": {"resize": [256, 256]}}))
 
 
 @pytest.mark.parametrize("pixel_m", [4.3, 21.0])
@@ -110,7 +145,7 @@ def test_resampled_predictions_do_not_depend_on_the_region(pixel_m):
 
 def test_resolutions_far_apart_are_refused():
     with pytest.raises(GridError, match="--native"):
-        at_training_resolution(scene(pixel_m=100.0), 0.5)
+        at_training_resolution(scene(pixel_m=100.0), pixel_checkpoint(resolution_m=0.5))
 
 
 def test_bounds_and_polygons_as_area(tmp_path):

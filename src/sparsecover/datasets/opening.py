@@ -244,16 +244,9 @@ def _finish(item: _Opened, labels: Labels, config: DataConfig, in_memory: bool, 
 
 def _resized(scene: Scene, config: DataConfig) -> Scene:
     """The scene at the size that the configuration asks for."""
-    resize = config.resize
     if config.resolution is not None:
         return scene.at_resolution(config.resolution)
-    if resize is None:
-        return scene
-    if isinstance(resize, tuple):
-        return scene.resized(*resize)
-    if resize <= 0:
-        raise DataError(f"data.resize must be above 0; given {resize:g}.")
-    return scene.resized(max(1, round(scene.grid.height * resize)), max(1, round(scene.grid.width * resize)))
+    return scene if config.resize is None else scene.scaled(config.resize)
 
 
 def _on_valid(scene: Scene, labels: Labels, notes: list[str]) -> Labels:

@@ -76,7 +76,7 @@ class Job:
             notes += check_scale(scene, first.normalizer)
             working = scene
             if not settings.native:
-                working, resized = at_training_resolution(scene, first.resolution_m)
+                working, resized = at_training_resolution(scene, first)
                 notes += resized
         size = settings.patch_size or (first.patch_size_px if isinstance(first, Checkpoint) else _PLAIN_PATCH_PX)
         grid, halo = working.grid, _halo_px(members)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from sparsecover.checkpoint import Checkpoint
 from sparsecover.errors import GridError, ModelError, SceneError
 from sparsecover.grid import Window
 from sparsecover.normalize import Normalizer
@@ -98,16 +99,39 @@ def _sample(scene: Scene) -> npt.NDArray[np.generic] | None:
     return pixels if pixels is not None and pixels.shape[1] else None
 
 
-def at_training_resolution(scene: Scene, resolution_m: float | None) -> tuple[Scene, list[str]]:
+def at_training_resolution(scene: Scene, network: Checkpoint) -> tuple[Scene, list[str]]:
     """The scene with pixels of the training's size where its own differ by more than 10%, and a note saying so.
+
+    Where one of both has no coordinate system, it is resized as the training's files were.
 
     Raises:
         GridError: the sizes are so far apart that a map would mean nothing.
     """
     size = scene.grid.pixel_size_m
-    if resolution_m is None or size is None:
+    if network.resolution_m is None or size is None:
+        return _resized_as_trained(scene, network.resize)
+    return _resampled(scene, math.sqrt(size[0] * size[1]), network.resolution_m)
+
+
+def _resized_as_trained(scene: Scene, resize: float | tuple[int, int] | None) -> tuple[Scene, list[str]]:
+    working = scene if resize is None else scene.scaled(resize)
+    if working is scene:
         return scene, []
-    own = math.sqrt(size[0] * size[1])
+    rows, cols = working.grid.height, working.grid.width
+    if max(rows / scene.grid.height, cols / scene.grid.width) > _LARGEST_ZOOM:
+        raise GridError(
+            f"{scene.name} has {scene.grid.height} x {scene.grid.width} pixels, the training's files were resized to "
+            f"{rows} x {cols} (data.resize). That is too far apart; --native predicts it as it is."
+        )
+    note = (
+        f"{scene.name}: {scene.grid.height} x {scene.grid.width} pixels are resized to {rows} x {cols} on the fly, as "
+        "the training's were (data.resize); the map has the scene's own grid. --native switches that off."
+    )
+    return working, [note]
+
+
+def _resampled(scene: Scene, own: float, resolution_m: float) -> tuple[Scene, list[str]]:
+    """From pixels of ``own`` metres to those of the training."""
     zoom = own / resolution_m
     if abs(zoom - 1) <= _RESOLUTION_TOLERANCE:
         return scene, []

@@ -39,11 +39,18 @@ class Scene:
     """An image of any number of bands, read by window. Immutable, picklable, usable by several threads.
 
     Files are opened when first read, once per thread and process.
+
+    Attributes:
+        name: what messages and outputs call it.
+        source: where pixels come from.
+        georeference: ground control points and RPC, where the file has them.
+        file_size: height and width before it was first resized; None where it was not.
     """
 
     name: str
     source: Source
     georeference: Georeference = field(default_factory=Georeference)
+    file_size: tuple[int, int] | None = None
 
     @property
     def grid(self) -> Grid:
@@ -116,7 +123,21 @@ class Scene:
             raise GridError(f"A scene cannot be resized to {height} x {width} pixels; both must be at least 1.")
         if (height, width) == (self.grid.height, self.grid.width):
             return self
-        return replace(self, source=resized(self.source, height, width), georeference=Georeference())
+        size = self.file_size or (self.grid.height, self.grid.width)
+        return replace(self, source=resized(self.source, height, width), georeference=Georeference(), file_size=size)
+
+    def scaled(self, size: float | tuple[int, int]) -> Self:
+        """The scene at [height, width] in pixels, or at a share of its file's sides, whatever it was resized to before.
+
+        Raises:
+            GridError: a share of 0 or less, a size below 1.
+        """
+        if isinstance(size, tuple):
+            return self.resized(*size)
+        if size <= 0:
+            raise GridError(f"A scene is resized by a factor above 0; given {size:g}.")
+        height, width = self.file_size or (self.grid.height, self.grid.width)
+        return self.resized(max(1, round(height * size)), max(1, round(width * size)))
 
     def at_resolution(self, size_m: float) -> Self:
         """The same ground in pixels of about ``size_m`` metres on the ground, as ``resized`` makes them.
