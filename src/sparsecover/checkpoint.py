@@ -222,8 +222,10 @@ def load_model(path: str | Path) -> nn.Module:
 def _read_header(path: Path) -> Header:
     """Our JSON header, with its size and version checked before anything else is believed."""
     if not path.is_file():
+        there = sorted(other.name for other in path.parent.glob("*.safetensors"))
+        beside = f"; in {path.parent} there is {', '.join(there[:5])}" if there else ""
         raise CheckpointError(
-            f"The checkpoint {path} does not exist. Expected a .safetensors file written by a training."
+            f"The checkpoint {path} does not exist{beside}. Expected a .safetensors file written by a training."
         )
     foreign = f"{path} is not a checkpoint of sparsecover. Expected a .safetensors file written by a training."
     with path.open("rb") as file:

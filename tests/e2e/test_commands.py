@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 import yaml
+from PIL import Image
 
 from sparsecover.cli import run
 
@@ -53,6 +54,8 @@ def test_train_writes_what_it_promises(trained: Path) -> None:
         file.name for file in trained.iterdir()
     }
     assert not (trained / "best_iou.safetensors").exists()  # no validation labels, so nothing can be called best
+    with Image.open(trained / "curves.png") as curves:  # of the loss alone
+        assert curves.width < 2 * curves.height
     rows = (trained / "history.csv").read_text().splitlines()
     assert len(rows) == 1 + 4
 

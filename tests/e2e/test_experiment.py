@@ -18,11 +18,24 @@ import layouts
 from sparsecover.cli import run
 from sparsecover.experiments import ExperimentResult, Recipe, find_recipe, list_jobs, run_experiment
 from sparsecover.experiments.jobs import cells
+from sparsecover.progress import Silent
 
 from .conftest import Command, assert_users_mistake
 
 SHORT = ("train.epochs=1", "train.precision=fp32", "train.batch_size=2", "train.workers=0", "patches.per_epoch=2",
          "patches.size_px=32", "patches.sampling=random")  # fmt: skip
+
+
+class Listener(Silent):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
 TINY = (*SHORT, "model.base_channels=2")
 ENCODER = (*SHORT, "model.encoder=mobilenet_v2", "model.encoder_weights=null", "split.folds=2")
 
@@ -150,7 +163,9 @@ def test_finished_jobs_are_kept_and_only_changed_ones_are_to_do(done: tuple, tmp
     out, own = result.out, tmp_path / "study.yaml"
     first = {path: path.stat().st_mtime_ns for path in (out / "jobs").glob("*/result.json")}
     assert len(first) == 2 * 2
-    run_experiment(recipe, out)
+    listener = Listener()
+    run_experiment(recipe, out, reporter=listener)
+    assert any("nothing left to train" in note for note in listener.notes)
     assert {path: path.stat().st_mtime_ns for path in (out / "jobs").glob("*/result.json")} == first
     values = yaml.safe_load(recipe.read_text())
     values["grid"]["method"]["forest"]["model"]["trees"] = 6

@@ -214,6 +214,11 @@ def test_parts_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
         load_checkpoint(path)
 
 
+def test_a_name_that_is_not_there_tells_what_is(saved: Path) -> None:
+    with pytest.raises(CheckpointError, match=rf"does not exist; in .* there is {saved.name}"):
+        load_checkpoint(saved.with_name("model_of_another_run.safetensors"))
+
+
 @pytest.mark.parametrize("resize", [0, -0.5, "half", [256], [0, 256]])
 def test_a_resize_that_makes_no_sense_is_refused(saved: Path, tmp_path: Path, resize: object) -> None:
     changed = replace(load_checkpoint(saved), config={"data": {"resize": resize}})

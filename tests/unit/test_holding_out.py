@@ -93,6 +93,17 @@ def test_a_scene_with_too_few_groups_for_the_folds_only_trains(tmp_path):
     assert [note for note in split.notes if note.startswith("scene1 only trains")]
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_how_many_pixels_train_and_score_is_told(tmp_path, seed):
+    labels = clicks(tmp_path, CLUSTERS, "water").raster
+    split = split_labels(inputs(labels), None, seed)
+    train, held = (labelled(side[0][1]).sum() for side in (split.train, split.held))
+    assert split.notes[0].startswith(f"{train} labelled pixels train and {held} score")
+    assert (f"; {labelled(labels).sum() - train - held} too close" in split.notes[0]) == (
+        labelled(labels).sum() > train + held
+    )
+
+
 def test_a_damaged_label_file_of_one_of_several_scenes_is_no_scene_without_labels(tmp_path):
     scenes = [write_scene(tmp_path / f"{name}.tif", grid) for name, grid in (("a", GRID), ("b", FAR))]
     good = clicks_file(tmp_path, CLUSTERS, "water", GRID)

@@ -47,6 +47,7 @@ def test_map_takes_what_the_labels_call_for_unless_told_otherwise():
     assert (chosen(FEW), chosen(MANY)) == ("hypercolumns", "unet")
     assert chosen(FEW, model="unet") == chosen(FEW, settings=["model.name=unet"]) == "unet"
     assert chosen(FEW, settings=["train.epochs=2"]) == chosen(FEW, minutes=3) == "unet"
+    assert chosen(FEW, settings=["train.deterministic=true"]) == "hypercolumns"
     assert chosen(FEW, settings=["data.on_read_error=skip"]) == "hypercolumns"
     assert chosen(MANY, quick=True) == "random-forest-features"
     told = explain_recipe(choose_recipe(gpu=False, counts=FEW), FEW, gpu=False)

@@ -180,7 +180,8 @@ def show_demo_result(result: "DemoResult") -> None:
 def show_training(checkpoint: "Checkpoint", folder: Path) -> None:
     """What was measured on validation labels, and where the files are."""
     miou = checkpoint.metrics.get("miou")
-    scored = "no validation labels" if miou is None else f"validation mIoU {miou:.3f}"
+    unscored = "no validation labels, so nothing is scored; `sparsecover evaluate` scores it on labels of its own"
+    scored = unscored if miou is None else f"validation mIoU {miou:.3f}"
     out.print(f"Trained {checkpoint.model_spec.name}: {scored}. Files in {folder}.")
 
 

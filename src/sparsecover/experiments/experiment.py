@@ -92,6 +92,8 @@ def run_experiment(
     reporter.stage(f"{len(tasks)} jobs, {len(study.outcomes)} of them finished before")
     reporter.progress(len(study.outcomes), len(tasks))
     left = [task for task in tasks if task.job.name not in study.outcomes]
+    if not left:
+        reporter.note("There is nothing left to train; tables and report are written anew.")
     try:
         run_tasks(left, parallel=max(1, jobs), device=device, ended=study.ended)
     except (KeyboardInterrupt, SystemExit) as stop:

@@ -8,7 +8,7 @@ import numpy as np
 from sparsecover.classes import UNLABELLED
 from sparsecover.labels import apart_on_ground, hold_out, k_folds
 from sparsecover.labels.holdout import Fold, TooFewGroups
-from sparsecover.pipeline.inputs import BurntPair, Inputs
+from sparsecover.pipeline.inputs import BurntPair, Inputs, count_labels
 
 SHARE = 0.25
 BUFFER_PX = (
@@ -61,7 +61,18 @@ def split_labels(inputs: Inputs, folds: int | None, seed: int) -> Split:
         held = tuple((scene, part.held_out) for scene, part in zip(scenes, fold, strict=True))
         cut.append((train, held))
     notes = dict.fromkeys(note for part in parts for note in part.notes)
+    if not folds:
+        notes = {_told(inputs, cut[0]): None} | notes
     return Split(tuple(cut), tuple(notes), any(part.optimistic for part in parts))
+
+
+def _told(inputs: Inputs, sides: tuple[Sequence[BurntPair], Sequence[BurntPair]]) -> str:
+    """How many pixels each side has: groups differ in size, and the buffer takes some."""
+    classes = len(inputs.scheme)
+    train, held = (int(count_labels(pairs, classes).sum()) for pairs in sides)
+    between = int(inputs.counts.sum()) - train - held
+    lost = f"; {between:,} too close to these do neither" if between > 0 else ""
+    return f"{train:,} labelled pixels train and {held:,} score{lost}."
 
 
 def _folds_by_scene(pairs: Sequence[BurntPair], classes: int, folds: int, seed: int) -> list[list[Fold]]:

@@ -1,6 +1,6 @@
 """Which network the labels and the device at hand call for; docs/technical-report.md has the figures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +13,23 @@ TRAINED = "unet"
 CONTEXT_PX = 256
 """Side of the windows of a network that is not trained on windows, but looks far."""
 
-TRAINING = frozenset({"model", "loss", "optim", "schedule", "augment", "train"})
-"""Sections of a configuration that say how to train a network; who gives one wants the loop."""
-
-_RUNNING = {"deterministic", "workers", "save_every_minutes", "save_every_epochs", "save_top_k", "samples_every"}
+_TRAINING = frozenset({"model", "loss", "optim", "schedule", "augment", "train"})
+_RUNNING = frozenset(
+    f"train.{name}"
+    for name in (
+        "deterministic", "workers", "save_every_minutes", "save_every_epochs", "save_top_k", "samples_every",
+    )
+)  # fmt: skip
 
 # On CPUs, up to 8.8 million labelled pixels, hypercolumns were better than a U-Net trained for as long. A GPU trains a
 # larger U-Net on far more windows; where the two meet there has not been measured.
 MANY_PX = 10_000_000
 MANY_PX_GPU = 20_000
+
+
+def tells_training(keys: Iterable[str]) -> bool:
+    """Whether settings, as dotted keys, say how to train a network: who gives one wants the loop."""
+    return any(key.split(".")[0] in _TRAINING and key not in _RUNNING for key in keys)
 
 
 def choose_network(counts: npt.NDArray[np.int64], *, gpu: bool) -> tuple[str, str]:
@@ -47,8 +55,8 @@ def settle_network(
         count: gives labelled pixels that train, by class, int64 [K]; it reads all labels, so it is only called at need.
         gpu: whether a GPU computes.
     """
-    said = config.model_fields_set & TRAINING
-    if said and not (said == {"train"} and config.train.model_fields_set <= _RUNNING):
+    sections = config.model_fields_set - {"train"}
+    if tells_training([*sections, *(f"train.{name}" for name in config.train.model_fields_set)]):
         return config, None
     name, why = choose_network(count(), gpu=gpu)
     changes: dict[str, object] = {"model.name": name}

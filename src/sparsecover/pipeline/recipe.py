@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sparsecover.config import Config, apply_setting
-from sparsecover.pipeline.network_choice import CONTEXT_PX, FITTED, TRAINED, TRAINING, choose_network
+from sparsecover.pipeline.network_choice import CONTEXT_PX, FITTED, TRAINED, choose_network, tells_training
 
 QUICK_MODEL = "random-forest-features"
 
@@ -66,11 +66,8 @@ def explain_recipe(config: Config, counts: np.ndarray, *, gpu: bool, steps: int 
 
 def _network(counts: np.ndarray | None, gpu: bool, minutes: float | None, settings: Sequence[str]) -> str:
     """What the labels call for; the usual network where time or settings are given to train it."""
-    if (
-        counts is None
-        or minutes is not None
-        or TRAINING & {setting.split("=")[0].split(".")[0].strip() for setting in settings}
-    ):
+    told = tells_training(setting.split("=")[0].strip() for setting in settings)
+    if counts is None or minutes is not None or told:
         return TRAINED
     return choose_network(counts, gpu=gpu)[0]
 

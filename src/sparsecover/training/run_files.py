@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -135,8 +135,9 @@ class RunFiles:
         self.write_json("metrics.json", checkpoint.metrics)
         confusion = np.asarray(checkpoint.metrics["confusion"], np.int64)
         scheme = checkpoint.scheme
-        if history:  # a forest has none
-            self._write("curves.png", figures.curves(history))
+        panels = [panel for panel in get_args(figures.Panel) if figures.panel_columns(history, panel)]
+        if panels:  # a forest has none
+            self._write("curves.png", figures.curves(history, panels))
         if confusion.any():
             scores = metrics.iou(confusion)
             self._write("per_class_iou.png", figures.per_class_iou(scheme.names, scheme.colors, scores))
