@@ -1,17 +1,21 @@
 """Hypercolumns: the encoder against timm's, the quick first layer against the plain one, and what is learned."""
 
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from sparsecover.checkpoint import load_checkpoint
+from sparsecover.checkpoint import Checkpoint, ModelSpec, load_checkpoint
 from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.config import Config
 from sparsecover.errors import ModelError
+from sparsecover.grid import Window
+from sparsecover.inference import Settings
 from sparsecover.inference.exporting import export
+from sparsecover.inference.job import Job
 from sparsecover.labels import LabelRaster
 from sparsecover.models import create_model, efficientnet_lite
 from sparsecover.models.efficientnet_lite import CHANNELS, EfficientNetLite0, load_imagenet
@@ -19,6 +23,7 @@ from sparsecover.models.hypercolumns import Hypercolumns
 from sparsecover.models.pixel_draw import draw_pixels
 from sparsecover.models.pretrained import read_weights
 from sparsecover.models.torchvision_pairing import import_beside_torchvision
+from sparsecover.normalize import Normalizer
 from sparsecover.raster import Scene
 from sparsecover.training import fit
 
@@ -237,3 +242,51 @@ def test_the_encoder_computes_a_fit_in_the_precision_asked_for(tmp_path, monkeyp
         assert set(kinds) == {kind}
         with torch.inference_mode():
             assert (checkpoint.model()(image).argmax(1) == truth).float().mean() > 0.8
+
+
+def test_the_fewer_labels_the_wider_the_filter() -> None:
+    image, truth = textures()
+    few, many = (fitted(labels, image) for labels in (clicks(truth, 5), truth))
+    assert few.smooth_px == 12
+    assert many.smooth_px == 4
+    assert fitted(truth, image, smooth_px=0).smooth_px == 0
+    assert not torch.equal(few(image), few.train()(image))  # in training each pixel speaks for itself
+    assert few.fit_pixels([(image, truth)], [truth.numel()])["smooth_px"] == 12  # what was chosen once stays
+
+
+def test_the_filter_calms_what_few_labels_taught() -> None:
+    image, truth = textures()
+    unseen, real = textures(1)
+    unseen = unseen + 0.5 * torch.randn(unseen.shape, generator=torch.Generator().manual_seed(0))
+    network = fitted(clicks(truth, 2), image)
+    with torch.inference_mode():
+        smooth = network(unseen)
+        network.smooth_px = 0
+        plain = network(unseen)
+    wrong = [(logits.argmax(1) != real).float().mean().item() for logits in (plain, smooth)]
+    assert wrong[1] < 0.9 * wrong[0]
+    assert torch.allclose(smooth.softmax(1).sum(1), torch.ones(()))
+
+
+def test_scenes_are_seen_in_few_large_windows_and_scattered_places_in_small_ones() -> None:
+    network = Hypercolumns(3, 3, hidden=8, encoder_weights=None)
+    normalizer = Normalizer("none", (0.0,) * 3, (1.0,) * 3)
+    spec = ModelSpec("hypercolumns", 3, 3, {"hidden": 8, "encoder_weights": None})
+    scheme = ClassScheme.from_names(["a", "b", "c"])
+    checkpoint = Checkpoint({}, scheme, ("band_1", "band_2", "band_3"), normalizer, spec, 128, network.state_dict())
+    scene = Scene.from_array(np.zeros((3, 400, 330), np.float32))
+
+    def planned(**settings: object) -> Job:
+        return Job.plan(scene, checkpoint, Settings(device="cpu", **settings))
+
+    whole = planned()
+    assert (whole.layout.count, whole.layout.size) == (1, 416)
+    assert planned(patch_size=128).layout.size == 128
+    assert planned(area=(Window(3, 3, 1, 1),)).layout.size == 128
+    again = planned(patch_size=whole.settings.patch_size, overlap=whole.settings.overlap)  # as a resumed run does
+    assert (again.layout.rows.starts, again.layout.size) == (whole.layout.rows.starts, whole.layout.size)
+    large = dataclasses.replace(scene, source=Scene.from_array(np.zeros((3, 1200, 900), np.float32)).source)
+    job = Job.plan(large, checkpoint, Settings(device="cpu"))
+    assert job.layout.size <= 512
+    assert job.layout.count * job.layout.window_px < 1.6 * 1200 * 900
+    assert min(np.diff(job.layout.rows.starts)) <= job.layout.size - 32  # a quarter of the training's windows

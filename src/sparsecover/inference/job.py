@@ -14,10 +14,10 @@ from typing import Self
 import torch
 
 from sparsecover.checkpoint import Checkpoint
-from sparsecover.grid import Window, tiles
+from sparsecover.grid import Grid, Window, tiles
 from sparsecover.inference.area import Area
 from sparsecover.inference.lanes import Lanes, lane_count
-from sparsecover.inference.layout import Layout
+from sparsecover.inference.layout import Layout, smallest_side
 from sparsecover.inference.matching import at_training_resolution, check_scale, match_bands
 from sparsecover.inference.networks import Member, Networks, load_networks
 from sparsecover.inference.predictor import Predictor
@@ -78,23 +78,20 @@ class Job:
             if not settings.native:
                 working, resized = at_training_resolution(scene, first)
                 notes += resized
-        size = settings.patch_size or (first.patch_size_px if isinstance(first, Checkpoint) else _PLAIN_PATCH_PX)
-        grid, halo = working.grid, _halo_px(members)
+        trained_px = first.patch_size_px if isinstance(first, Checkpoint) else _PLAIN_PATCH_PX
+        halo = _halo_px(members)
         if halo is None:
-            layout = Layout.plan(grid.height, grid.width, size, settings.overlap, settings.blend)
+            layout, overlap = _blended(members, working.grid, settings, trained_px)
         else:
-            small = 2 * halo + _SCATTERED_PX
-            places = settings.area if isinstance(settings.area, tuple) and isinstance(settings.area[0], Window) else ()
-            scattered = 0 < len(places) * small**2 < grid.window.size
-            size = settings.patch_size or (small if scattered else max(size, _HALO_PATCH_PX))
-            layout = Layout.exact(grid.height, grid.width, size, halo)
+            layout, overlap = _exact(working.grid, settings, trained_px, halo), settings.overlap
         device = pick_device(settings.device)
         runtime = settings.runtime if halo is None or settings.runtime != "auto" else "torch"
         if runtime == "auto":
             runtime = quicker_runtime(members[0].module, device, len(scene.bands), layout.size, layout.count)
         chosen = dataclasses.replace(
             settings,
-            patch_size=size,
+            patch_size=max(layout.rows.size, layout.cols.size),
+            overlap=overlap,
             device=str(device),
             runtime=runtime,
             batch_size=settings.batch_size or _batch_size(device, layout),
@@ -186,6 +183,31 @@ def _halo_px(members: Sequence[Member]) -> int | None:
     halos = [getattr(member.module, "halo_px", None) for member in members]
     known = [int(halo) for halo in halos if halo is not None]
     return max(known) if len(known) == len(halos) else None
+
+
+def _blended(members: Sequence[Member], grid: Grid, settings: Settings, trained_px: int) -> tuple[Layout, float]:
+    """Windows whose outputs are blended, and their overlap in pixels: a share is one of the windows of the training."""
+    side = settings.patch_size or trained_px
+    overlap = round(settings.overlap * side) if settings.overlap < 1 else round(settings.overlap)
+    # Some networks see no further in larger windows than in those of the training, and are quicker in them.
+    largest = min(int(getattr(member.module, "window_px", 0)) for member in members)
+    if settings.patch_size is None and largest > side and not _scattered(settings, grid, side):
+        side = smallest_side(grid.height, grid.width, largest, overlap)
+    return Layout.plan(grid.height, grid.width, side, overlap, settings.blend), overlap
+
+
+def _exact(grid: Grid, settings: Settings, trained_px: int, halo: int) -> Layout:
+    """Windows of networks that look ``halo`` pixels far."""
+    small = 2 * halo + _SCATTERED_PX
+    usual = small if _scattered(settings, grid, small) else max(trained_px, _HALO_PATCH_PX)
+    return Layout.exact(grid.height, grid.width, settings.patch_size or usual, halo)
+
+
+def _scattered(settings: Settings, grid: Grid, side: int) -> bool:
+    """Whether only places are wanted that windows of this side around them cover less than the whole scene."""
+    area = settings.area
+    places = area if isinstance(area, tuple) and isinstance(area[0], Window) else ()
+    return 0 < len(places) * side**2 < grid.window.size
 
 
 def _batch_size(device: torch.device, layout: Layout) -> int:

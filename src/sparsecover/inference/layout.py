@@ -95,6 +95,19 @@ def _owned(starts: list[int], size: int) -> list[Weights]:
     return weights
 
 
+def smallest_side(height: int, width: int, largest_px: int, overlap_px: int) -> int:
+    """The side of windows that are as few as those of ``largest_px`` would be, and no larger than they must."""
+
+    def needed(length: int) -> int:
+        if length <= largest_px:
+            return length
+        covered = length + 2 * (overlap_px // 2)
+        count = math.ceil((covered - overlap_px) / (largest_px - overlap_px))
+        return math.ceil((covered + (count - 1) * overlap_px) / count)
+
+    return min(largest_px, _SIZE_STEP * math.ceil(max(needed(height), needed(width)) / _SIZE_STEP))
+
+
 @dataclass(frozen=True)
 class Layout:
     """All windows over a scene: every pair of a row start and a column start, row by row."""

@@ -25,7 +25,8 @@ class Settings:
 
     Attributes:
         patch_size: side of the network's windows in pixels; None takes the training's.
-        overlap: of neighbouring windows; below 1 a fraction of the window, from 1 on pixels.
+        overlap: of neighbouring windows; below 1 a fraction of their side in the training, or of ``patch_size`` where
+            that is given; from 1 on pixels.
         blend: how overlapping windows are joined: ``gaussian``, ``hann`` or ``interior``.
         batch_size: windows computed together; None takes what suits the device. A resumed run keeps its own.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.

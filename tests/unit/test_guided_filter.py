@@ -1,0 +1,46 @@
+"""The guided filter against its definition: a ridge regression in each window, averaged over the windows of a pixel."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from sparsecover.models.guided_filter import guided_filter
+
+
+def by_definition(guide: np.ndarray, values: np.ndarray, radius: int, epsilon: float) -> np.ndarray:
+    """[3, H, W] and [K, H, W]: minimise sum((a.I + b - p)^2 + epsilon |a|^2) window by window (eq. 14 of the paper)."""
+    height, width = guide.shape[1:]
+    total, count = np.zeros_like(values), np.zeros((height, width))
+    for row, col in itertools.product(range(height), range(width)):
+        place = np.s_[max(0, row - radius) : row + radius + 1, max(0, col - radius) : col + radius + 1]
+        seen = guide[:, *place].reshape(3, -1).T
+        known = np.hstack([seen, np.ones((len(seen), 1))])
+        penalty = len(seen) * epsilon * np.diag([1.0, 1, 1, 0])
+        wanted = values[:, *place].reshape(len(values), -1).T
+        line = np.linalg.solve(known.T @ known + penalty, known.T @ wanted)
+        total[:, *place] += (known @ line).T.reshape(values[:, *place].shape)
+        count[place] += 1
+    return total / count
+
+
+@pytest.mark.parametrize(("height", "width", "radius"), [(9, 13, 2), (6, 5, 4), (8, 8, 1)])
+def test_it_is_the_papers_definition(height: int, width: int, radius: int) -> None:
+    rng = np.random.default_rng(radius)
+    guide, values = rng.normal(size=(3, height, width)), rng.dirichlet(np.ones(4), (height, width)).transpose(2, 0, 1)
+    got = guided_filter(torch.from_numpy(guide)[None], torch.from_numpy(values)[None], radius, 0.05)[0].numpy()
+    np.testing.assert_allclose(got, by_definition(guide, values, radius, 0.05), atol=1e-10)
+    np.testing.assert_allclose(got.sum(0), 1, atol=1e-10)
+
+
+def test_edges_of_the_guide_stay_and_noise_on_even_ground_goes() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.zeros((40, 40))
+    truth[:, 20:] = 1
+    guide = torch.from_numpy(np.stack([truth] * 3)).float()[None]
+    noisy = torch.from_numpy(np.clip(truth + rng.normal(0, 0.4, truth.shape), 0, 1)).float()[None, None]
+    smooth = guided_filter(guide, noisy, 4, 1e-3)[0, 0].numpy()
+    assert np.abs(smooth - noisy[0, 0].numpy()).max() > 0.3
+    assert smooth[:, :20].std() < 0.1
+    assert (smooth[:, 20] - smooth[:, 19]).min() > 0.4
