@@ -119,6 +119,7 @@ def test_a_frozen_pretrained_encoder_of_13_bands(config: Path, cli: Command, tmp
         ("loss={name: ce, class_weights: inverse, pos_weight: 3}", "class_weights: none"),
         ("loss={name: ce, weight: [1, 2]}", "loss.class_weights"),
         ("model={name: unet, in_channels: 4}", "data.bands"),
+        ("model={name: hypercolumns, encoder_weights: null}", "leave out model.encoder_weights"),
         ("model={name: random-forest, freeze_encoder_epochs: 2}", "leave out model.freeze_encoder_epochs (given: 2)"),
         ("model={name: random-forest, encoder_lr_factor: 0.1}", "model.encoder_lr_factor (given: 0.1)"),
     ],

@@ -38,6 +38,9 @@ def check_needs_no_loop(run: Run) -> None:
             f"{model.freeze_encoder_epochs}) and model.encoder_lr_factor (given: {model.encoder_lr_factor:g})."
         )
 
+    if run.spec.options.get("encoder_weights", "") is None:
+        raise ConfigError(f"{model.name} trains no encoder and needs a taught one: leave out model.encoder_weights.")
+
 
 def fit_pixels(run: Run, files: RunFiles) -> Checkpoint:
     """Fit a model that takes labelled pixels and needs no loop: each labelled pixel is given once."""
