@@ -49,6 +49,7 @@ def test_map_takes_what_the_labels_call_for_unless_told_otherwise():
     assert chosen(FEW, settings=["train.epochs=2"]) == chosen(FEW, minutes=3) == "unet"
     assert chosen(FEW, settings=["train.deterministic=true"]) == "hypercolumns"
     assert chosen(FEW, settings=["data.on_read_error=skip"]) == "hypercolumns"
+    assert chosen(FEW, settings=["model.name=hypercolumns", "model.smooth_px=0"]) == "hypercolumns"
     assert chosen(MANY, quick=True) == "random-forest-features"
     told = explain_recipe(choose_recipe(gpu=False, counts=FEW), FEW, gpu=False)
     assert any(reason.startswith("hypercolumns, as the 40 labelled pixels are below") for reason in told)

@@ -36,6 +36,9 @@ def choose_recipe(
         settings: ``dotted.key=value``, the user's last word.
     """
     values = _by_device(gpu)
+    for setting in settings:
+        if setting.startswith("model.name="):  # before options are added that are another network's
+            model = setting.removeprefix("model.name=")
     values["model"]["name"] = model or (QUICK_MODEL if quick else _network(counts, gpu, minutes, settings))
     if values["model"]["name"] == "unet":
         values["model"]["base_channels"] = 64 if gpu else 16
