@@ -154,6 +154,8 @@ class Checkpoint:
         if not 1 <= patch_size_px <= _LARGEST_PATCH_PX:
             raise ValueError(f"patch_size_px is {patch_size_px}")
         resolution = header.get("resolution_m")
+        if not isinstance(header["config"], Mapping):
+            raise ValueError("config is no mapping")
         made = cls(
             config=header["config"],
             scheme=scheme,
@@ -168,7 +170,7 @@ class Checkpoint:
             digests=header.get("digests", {}),
         )
         sides = np.atleast_1d(1.0 if made.resize is None else made.resize)
-        if not (np.isfinite(sides) & (sides > 0)).all():
+        if not ((sides > 0) & (sides < _LARGEST_PATCH_PX)).all():
             raise ValueError(f"data.resize is {made.resize}")
         return made
 
@@ -210,7 +212,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"{path} was changed after it was written (its digest differs). Copy it again.")
     try:
         return Checkpoint._from_header(_upgraded(header), tensors)
-    except (KeyError, TypeError, ValueError, SparseCoverError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, SparseCoverError) as error:
         raise CheckpointError(f"{path} has a header that makes no sense: {error!r}.") from error
 
 

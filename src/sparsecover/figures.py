@@ -168,13 +168,15 @@ def sheet(
         rows: name at the left, of one or more lines, and pictures from left to right, of any size.
         titles: of the columns.
         legend: names and their colours, below.
-        side_in: height and width of a picture in inches of ``SHEET_DPI`` dots.
+        side_in: width of a picture, and its largest height, in inches of ``SHEET_DPI`` dots.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    figure = Figure(figsize=(len(titles) * side_in, len(rows) * side_in + 0.6), layout="constrained")
-    axes = figure.subplots(len(rows), len(titles), squeeze=False)
+    ratios = [max(picture.shape[0] / picture.shape[1] for picture in pictures) for _, pictures in rows]
+    heights = [side_in * min(1.0, max(0.2, ratio)) for ratio in ratios]
+    figure = Figure(figsize=(len(titles) * side_in, sum(heights) + 0.6), layout="constrained")
+    axes = figure.subplots(len(rows), len(titles), squeeze=False, height_ratios=heights)
     for line, (name, pictures) in zip(axes, rows, strict=True):
         for axis, picture in zip(line, pictures, strict=True):
             enlarged = max(picture.shape) <= SHEET_DPI * side_in

@@ -29,7 +29,8 @@ def by_definition(guide: np.ndarray, values: np.ndarray, radius: int, epsilon: f
 def test_it_is_the_papers_definition(height: int, width: int, radius: int) -> None:
     rng = np.random.default_rng(radius)
     guide, values = rng.normal(size=(3, height, width)), rng.dirichlet(np.ones(4), (height, width)).transpose(2, 0, 1)
-    got = guided_filter(torch.from_numpy(guide)[None], torch.from_numpy(values)[None], radius, 0.05)[0].numpy()
+    known = torch.ones(1, 1, height, width, dtype=torch.bool)
+    got = guided_filter(torch.from_numpy(guide)[None], torch.from_numpy(values)[None], known, radius, 0.05)[0].numpy()
     np.testing.assert_allclose(got, by_definition(guide, values, radius, 0.05), atol=1e-10)
     np.testing.assert_allclose(got.sum(0), 1, atol=1e-10)
 
@@ -40,7 +41,25 @@ def test_edges_of_the_guide_stay_and_noise_on_even_ground_goes() -> None:
     truth[:, 20:] = 1
     guide = torch.from_numpy(np.stack([truth] * 3)).float()[None]
     noisy = torch.from_numpy(np.clip(truth + rng.normal(0, 0.4, truth.shape), 0, 1)).float()[None, None]
-    smooth = guided_filter(guide, noisy, 4, 1e-3)[0, 0].numpy()
+    smooth = guided_filter(guide[:, :1], noisy, torch.ones_like(noisy, dtype=torch.bool), 4, 1e-3)[0, 0].numpy()
     assert np.abs(smooth - noisy[0, 0].numpy()).max() > 0.3
     assert smooth[:, :20].std() < 0.1
     assert (smooth[:, 20] - smooth[:, 19]).min() > 0.4
+
+
+def test_one_band_is_filtered_in_single_precision_as_in_double() -> None:
+    rng = np.random.default_rng(1)
+    guide, values = torch.from_numpy(rng.normal(0, 2, (1, 1, 40, 40))), torch.from_numpy(rng.random((1, 2, 40, 40)))
+    known = torch.ones(1, 1, 40, 40, dtype=torch.bool)
+    single = guided_filter(guide.float(), values.float(), known, 1, 1e-3)
+    torch.testing.assert_close(single.double(), guided_filter(guide, values, known, 1, 1e-3), atol=1e-4, rtol=0)
+
+
+def test_pixels_without_data_change_nothing_beside_them() -> None:
+    rng = np.random.default_rng(2)
+    guide, values = torch.from_numpy(rng.normal(size=(1, 3, 20, 20))), torch.from_numpy(rng.random((1, 2, 20, 20)))
+    known = torch.ones(1, 1, 20, 20, dtype=torch.bool)
+    known[..., :8] = False
+    other = torch.where(known, values, 1 - values)
+    results = [guided_filter(guide, each, known, 3, 1e-3)[..., 8:] for each in (values, other)]
+    torch.testing.assert_close(*results)

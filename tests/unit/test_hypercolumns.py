@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from sparsecover.checkpoint import Checkpoint, ModelSpec, load_checkpoint
 from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.config import Config
-from sparsecover.errors import ModelError
+from sparsecover.errors import GridError, ModelError
 from sparsecover.grid import Window
 from sparsecover.inference import Settings
 from sparsecover.inference.exporting import export
@@ -265,7 +265,7 @@ def test_the_filter_calms_what_few_labels_taught() -> None:
         plain = network(unseen)
     wrong = [(logits.argmax(1) != real).float().mean().item() for logits in (plain, smooth)]
     assert wrong[1] < 0.9 * wrong[0]
-    assert torch.allclose(smooth.softmax(1).sum(1), torch.ones(()))
+    assert (smooth.exp().sum(1) - 1).abs().max() < 0.1  # the filter keeps sums; cutting off at 0 adds a little
 
 
 def test_scenes_are_seen_in_few_large_windows_and_scattered_places_in_small_ones() -> None:
@@ -283,10 +283,14 @@ def test_scenes_are_seen_in_few_large_windows_and_scattered_places_in_small_ones
     assert (whole.layout.count, whole.layout.size) == (1, 416)
     assert planned(patch_size=128).layout.size == 128
     assert planned(area=(Window(3, 3, 1, 1),)).layout.size == 128
-    again = planned(patch_size=whole.settings.patch_size, overlap=whole.settings.overlap)  # as a resumed run does
+    again = planned(patch_size=whole.settings.patch_size, overlap=whole.settings.overlap)
     assert (again.layout.rows.starts, again.layout.size) == (whole.layout.rows.starts, whole.layout.size)
+    small = dataclasses.replace(scene, source=Scene.from_array(np.zeros((3, 30, 25), np.float32)).source)
+    assert Job.plan(small, checkpoint, Settings(device="cpu")).layout.count == 1
+    with pytest.raises(GridError, match="leave no step"):
+        planned(overlap=512)
     large = dataclasses.replace(scene, source=Scene.from_array(np.zeros((3, 1200, 900), np.float32)).source)
     job = Job.plan(large, checkpoint, Settings(device="cpu"))
     assert job.layout.size <= 512
     assert job.layout.count * job.layout.window_px < 1.6 * 1200 * 900
-    assert min(np.diff(job.layout.rows.starts)) <= job.layout.size - 32  # a quarter of the training's windows
+    assert max(np.diff(job.layout.rows.starts)) <= job.layout.size - 32  # a quarter of the training's windows

@@ -66,7 +66,7 @@ def _confidence(assessment: Assessment) -> list[str]:
     if abs(stated - right) < 0.02:
         verdict = "which fits"
     else:
-        verdict = "less often than it says" if stated > right else "more often than it says; elsewhere nobody looked"
+        verdict = "less often than it says" if stated > right else "more often than it says"
     return [
         f"On the held-out labels the map states a confidence of {stated:.1%} on average and is right in {right:.1%}, "
         f"{verdict} (expected calibration error {calibration.error:.3f})."

@@ -191,8 +191,10 @@ def _blended(members: Sequence[Member], grid: Grid, settings: Settings, trained_
     overlap = round(settings.overlap * side) if settings.overlap < 1 else round(settings.overlap)
     # Some networks see no further in larger windows than in those of the training, and are quicker in them.
     largest = min(int(getattr(member.module, "window_px", 0)) for member in members)
-    if settings.patch_size is None and largest > side and not _scattered(settings, grid, side):
+    enlarged = settings.patch_size is None and largest > side > overlap >= 0
+    if enlarged and not _scattered(settings, grid, side):
         side = smallest_side(grid.height, grid.width, largest, overlap)
+        overlap = min(overlap, side - 1)
     return Layout.plan(grid.height, grid.width, side, overlap, settings.blend), overlap
 
 

@@ -41,7 +41,10 @@ class Member:
     def digest(self) -> str:
         """SHA-256 over everything that shows in a map."""
         network = self.network
-        known = [network.normalizer.as_dict(), network.scheme.as_dicts()] if isinstance(network, Checkpoint) else []
+        known: list[object] = []
+        if isinstance(network, Checkpoint):
+            options = dict(network.model_spec.options)
+            known = [network.normalizer.as_dict(), network.scheme.as_dicts(), network.model_spec.name, options]
         digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
         state = network.state if isinstance(network, Checkpoint) else network.state_dict()
         for name in sorted(state):

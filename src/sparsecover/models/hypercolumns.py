@@ -114,9 +114,12 @@ class Hypercolumns(SegmentationNetwork):
         if self.training or not self.smooth_px:
             return logits
         with torch.autocast(images.device.type, enabled=False):
-            guide, shares = _three(images).float(), logits.float().softmax(1)
-            smooth = guided_filter(guide, shares, self.smooth_px, _EDGE_VARIANCE)
-            return smooth.clamp_min(_LEAST_PROBABILITY).log().to(logits.dtype)
+            # Fewer bands than three make one guide: three that are alike have no inverse in single precision.
+            guide = _three(images).float() if images.shape[1] >= 3 else images.float().mean(1, keepdim=True)
+            shares, known = logits.float().softmax(1), (images != 0).any(1, keepdim=True)  # without data all are 0
+            smooth = guided_filter(guide, shares, known, self.smooth_px, _EDGE_VARIANCE)
+            usable = known & smooth.isfinite().all(1, keepdim=True)  # sums of values that no one normalised overflow
+            return torch.where(usable, smooth, shares).clamp_min(_LEAST_PROBABILITY).log().to(logits.dtype)
 
     def compute_logits(self, images: Tensor) -> Tensor:
         """Logits of images whose sides are multiples of the stride.

@@ -24,8 +24,11 @@ def make_checkpoint(
         options["encoder_weights"] = None  # they are in the state; restoring must not download anything
     first = run.pairs[0][0]
     size = first.grid.pixel_size_m
+    config = run.config.to_dict()
+    if first.file_size is None:  # scenes that were given as they are were not resized, whatever the configuration says
+        config["data"]["resize"] = None
     return Checkpoint(
-        config=run.config.to_dict(),
+        config=config,
         scheme=run.scheme,
         bands=tuple(band.name for band in first.bands),
         normalizer=run.normalizer,
