@@ -23,6 +23,8 @@ def color_code(value: Any) -> Any:
 
 Auto = Literal["auto"]
 Code = Annotated[int, BeforeValidator(color_code)]
+_Share = Annotated[float, Field(gt=0)]
+_Side = Annotated[int, Field(ge=1)]
 AugmentPreset = Literal["none", "light", "standard", "strong"]
 
 
@@ -69,7 +71,7 @@ class DataConfig(Section):
     )
     bands: tuple[int, ...] | None = Field(None, description="band numbers from 1; default: all")
     mask: str | None = Field(None, description="glob below root of rasters that are not 0 where images count as nodata")
-    resize: float | tuple[int, int] | None = Field(None, description="factor, or [height, width] in pixels")
+    resize: _Share | tuple[_Side, _Side] | None = Field(None, description="factor, or [height, width] in pixels")
     resolution: float | None = Field(None, gt=0, description="pixel size in metres to work at, instead of resize")
     simulate: SimulateConfig | None = None
     skip_unpaired: bool = False

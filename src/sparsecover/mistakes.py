@@ -10,7 +10,7 @@ from sparsecover.errors import nearest
 
 # The places of pydantic's errors name which of several types was tried, too.
 _TYPE_TRIED = re.compile(
-    r"int|float|str|bool|none|\[key\]|[A-Z]\w*Config|(tuple|dict|literal|function|lax|json)\b.*\[.*"
+    r"int|float|str|bool|none|constrained-[a-z]+|\[key\]|[A-Z]\w*Config|(tuple|dict|literal|function|lax|json)\b.*\[.*"
 )
 _A_LIST = "a list such as [a, b]"
 _TYPES = {
@@ -62,7 +62,7 @@ def _expected(root: type[BaseModel], where: list[str], error: Mapping[str, Any])
         return str(context["expected"])
     if kind in _LIMITS:
         (limit,) = context.values()
-        return f"a number {_LIMITS[kind]} {limit}"
+        return f"a number {_LIMITS[kind]} {limit:g}"
     if kind.startswith("model"):
         first = next(iter(_section(root, where).model_fields))
         return f"keys below it, such as {'.'.join([*where, first])}"

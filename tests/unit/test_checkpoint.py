@@ -219,10 +219,17 @@ def test_a_name_that_is_not_there_tells_what_is(saved: Path) -> None:
         load_checkpoint(saved.with_name("model_of_another_run.safetensors"))
 
 
-@pytest.mark.parametrize("resize", [0, -0.5, "half", [256], [0, 256]])
+@pytest.mark.parametrize("resize", [0, -0.5, 1e308, 10**400, "half", [256], [0, 256], {"rows": 3}])
 def test_a_resize_that_makes_no_sense_is_refused(saved: Path, tmp_path: Path, resize: object) -> None:
     changed = replace(load_checkpoint(saved), config={"data": {"resize": resize}})
     save_checkpoint(tmp_path / "odd.safetensors", changed)
+    with pytest.raises(CheckpointError, match="makes no sense"):
+        load_checkpoint(tmp_path / "odd.safetensors")
+
+
+@pytest.mark.parametrize("config", [None, [], "none"])
+def test_a_configuration_that_is_no_mapping_is_refused(saved: Path, tmp_path: Path, config: Any) -> None:
+    save_checkpoint(tmp_path / "odd.safetensors", replace(load_checkpoint(saved), config=config))
     with pytest.raises(CheckpointError, match="makes no sense"):
         load_checkpoint(tmp_path / "odd.safetensors")
 

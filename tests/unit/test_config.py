@@ -32,7 +32,7 @@ def test_defaults_survive_yaml() -> None:
         ({"classes": 7}, "classes: expected a list such as [a, b] or keys with values or a path; given 7"),
         ({"split": {"fractions": [0.5, 0.5]}}, "split.fractions.2: a value is missing"),
         ({"data": {"skip_unpaired": "perhaps"}}, "data.skip_unpaired: expected true or false; given 'perhaps'"),
-        ({"optim": {"lr": -1}}, "optim.lr: expected a number above 0.0; given -1"),
+        ({"optim": {"lr": -1}}, "optim.lr: expected a number above 0; given -1"),
         ({"train": {"epochs": 1.5}}, "train.epochs: expected a whole number; given 1.5"),
     ],
 )

@@ -14,10 +14,10 @@ from shapely import box
 import layouts
 from layouts import codes, image, mask, raster
 from sparsecover.classes import UNLABELLED
-from sparsecover.config import DataConfig, SimulateConfig, SplitConfig
+from sparsecover.config import Config, DataConfig, SimulateConfig, SplitConfig
 from sparsecover.datasets import open_dataset, opening, simulate_pairs, split_pairs
 from sparsecover.datasets.layouts.pairing import natural, pair_files
-from sparsecover.errors import ClassError, DataError, GridError, LabelError
+from sparsecover.errors import ClassError, ConfigError, DataError, GridError, LabelError
 from sparsecover.labels import LabelFile, LabelRaster
 
 
@@ -123,6 +123,9 @@ def test_a_resolution_in_metres(tmp_path):
         open_dataset(DataConfig(root=tmp_path, resolution=20))
     with pytest.raises(ValidationError, match="give one of them"):
         DataConfig(resolution=20, resize=0.5)
+    for resize, words in ((0, "data.resize: expected a number above 0"), ([0, 5], "data.resize.0: .* at least 1")):
+        with pytest.raises(ConfigError, match=words):
+            Config.from_dict({"data": {"resize": resize}})
 
 
 def test_masks_of_clouds_make_pixels_invalid(tmp_path):

@@ -6,6 +6,8 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from inference_parts import checkpoint as tiny_checkpoint
+from inference_parts import scene as tiny_scene
 from torch.nn import functional as F
 
 from sparsecover.checkpoint import Checkpoint, ModelSpec, load_checkpoint
@@ -13,12 +15,14 @@ from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.config import Config
 from sparsecover.errors import GridError, ModelError
 from sparsecover.grid import Window
-from sparsecover.inference import Settings
+from sparsecover.inference import Settings, predict
 from sparsecover.inference.exporting import export
 from sparsecover.inference.job import Job
 from sparsecover.labels import LabelRaster
 from sparsecover.models import create_model, efficientnet_lite
+from sparsecover.models.edge_smoothing import EdgeVariance
 from sparsecover.models.efficientnet_lite import CHANNELS, EfficientNetLite0, load_imagenet
+from sparsecover.models.guided_filter import guided_filter
 from sparsecover.models.hypercolumns import Hypercolumns
 from sparsecover.models.pixel_draw import draw_pixels
 from sparsecover.models.pretrained import read_weights
@@ -94,9 +98,11 @@ def test_without_the_package_the_message_says_how_to_go_on(monkeypatch) -> None:
     assert create_model("hypercolumns", 3, 2, encoder_weights=None)
 
 
-@pytest.mark.parametrize("options", [{"hidden": 1}, {"dropout": 1.0}])
+@pytest.mark.parametrize(
+    "options", [{"hidden": 1}, {"dropout": 1.0}, {"smooth_px": -1}, {"smooth_px": 33}, {"edge_variance": 0.0}]
+)
 def test_options_that_cannot_be_meant_are_refused(options) -> None:
-    with pytest.raises(ModelError, match="expected from 2, and from 0 to below 1"):
+    with pytest.raises(ModelError, match=rf"{next(iter(options))}=.* given; expected"):
         Hypercolumns(3, 2, encoder_weights=None, **options)
 
 
@@ -266,6 +272,78 @@ def test_the_filter_calms_what_few_labels_taught() -> None:
     wrong = [(logits.argmax(1) != real).float().mean().item() for logits in (plain, smooth)]
     assert wrong[1] < 0.9 * wrong[0]
     assert (smooth.exp().sum(1) - 1).abs().max() < 0.1  # the filter keeps sums; cutting off at 0 adds a little
+
+
+def test_edges_are_told_by_what_the_images_hold_whatever_their_scale() -> None:
+    image, truth = textures()
+    found = fitted(clicks(truth, 5), image, smooth_px=6), fitted(clicks(truth, 5), image / 20, smooth_px=6)
+    assert found[1].edge_variance == pytest.approx(found[0].edge_variance / 400)
+    assert found[0].edge_variance == pytest.approx(1e-3 * float(image.var()), rel=0.1)
+    blank = EdgeVariance()
+    blank.add(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8, dtype=torch.bool))
+    assert blank.value == EdgeVariance().value == 1e-3
+
+
+def test_one_output_for_two_classes_is_smoothed_as_two_are() -> None:
+    image, truth = textures()
+    labels = clicks(truth.clamp_max(1), 5)
+    network = Hypercolumns(3, 2, hidden=32, binary_head=True)
+    network.fit_pixels([(image, labels)], [5, 5])
+    with torch.inference_mode():
+        smooth = network.eval()(image)
+        network.smooth_px = 0
+        plain = network(image)
+    assert not torch.allclose(smooth.softmax(1), plain.softmax(1), atol=0.01)
+    known = torch.ones(1, 1, 96, 96, dtype=torch.bool)
+    expected = guided_filter(image, plain.softmax(1), known, 12, network.edge_variance)
+    torch.testing.assert_close(smooth.softmax(1), expected.clamp(1e-4, 1), rtol=0, atol=1e-3)
+
+
+def enlarging(**options: object) -> Checkpoint:
+    """A checkpoint trained on windows of 64 px, which maps in larger ones."""
+    torch.manual_seed(0)
+    options = {"hidden": 8, "smooth_px": 5, **options}
+    network = Hypercolumns(2, 3, encoder_weights=None, **options)
+    spec = ModelSpec("hypercolumns", 2, 3, {**options, "encoder_weights": None})
+    normalizer = Normalizer("none", (0.0,) * 2, (1.0,) * 2)
+    scheme = ClassScheme.from_names(["a", "b", "c"])
+    return Checkpoint({}, scheme, ("red", "green"), normalizer, spec, 64, network.state_dict())
+
+
+def test_a_stopped_map_in_large_windows_goes_on_to_the_same_bytes(tmp_path) -> None:
+    scene, model = tiny_scene(700, 90), enlarging()
+    predict(scene, model, tmp_path / "whole.tif", confidence=True)
+    strips: list[float] = []
+
+    def stop(progress: object) -> None:
+        strips.append(0)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict(scene, model, tmp_path / "m.tif", confidence=True, reporter=stop)
+    predict(scene, model, tmp_path / "m.tif", confidence=True, resume=True, reporter=lambda p: strips.append(p.done_px))
+    assert len(strips) > 2
+    assert (tmp_path / "m.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
+
+
+def test_beside_a_network_of_fixed_sight_windows_stay_as_they_were(tmp_path) -> None:
+    scene, model, other = tiny_scene(200, 200), enlarging(), tiny_checkpoint(patch=64)
+    other = dataclasses.replace(other, scheme=model.scheme)
+    assert Job.plan(scene, [model], Settings(device="cpu")).layout.count == 1
+    assert Job.plan(scene, [model, other], Settings(device="cpu")).layout.size == 64
+
+
+@pytest.mark.parametrize("bands", [1, 2])
+def test_smoothing_is_in_the_exported_graph(tmp_path, bands: int) -> None:
+    model = enlarging()
+    if bands == 1:
+        network = Hypercolumns(1, 3, hidden=8, smooth_px=5, encoder_weights=None)
+        spec = dataclasses.replace(model.model_spec, in_channels=1)
+        normalizer = Normalizer("none", (0.0,), (1.0,))
+        model = dataclasses.replace(
+            model, bands=("red",), model_spec=spec, normalizer=normalizer, state=network.state_dict()
+        )
+    assert export(model, tmp_path / "model.onnx").largest_difference < 1e-4
 
 
 def test_scenes_are_seen_in_few_large_windows_and_scattered_places_in_small_ones() -> None:

@@ -131,6 +131,18 @@ def test_pictures_much_smaller_than_the_trainings_are_refused():
         at_training_resolution(picture(10, 10), pixel_checkpoint(config={"data": {"resize": [256, 256]}}))
 
 
+@pytest.mark.parametrize(("height", "width"), [(900, 900), (20, 100)])
+def test_pictures_much_larger_or_of_another_shape_are_refused(height, width):
+    model = pixel_checkpoint(config={"data": {"resize": [100, 100]}})
+    with pytest.raises(GridError, match=f"has {height} x {width} pixels.*size or shape"):
+        at_training_resolution(picture(height, width), model)
+
+
+def test_a_share_fits_pictures_of_any_size():
+    model = pixel_checkpoint(config={"data": {"resize": 0.05}})
+    assert at_training_resolution(picture(200, 400), model)[0].grid.width == 20
+
+
 @pytest.mark.parametrize("pixel_m", [4.3, 21.0])
 def test_resampled_predictions_do_not_depend_on_the_region(pixel_m):
     image, model = scene(75, 90, pixel_m=pixel_m), replace(checkpoint(), resolution_m=10.0)

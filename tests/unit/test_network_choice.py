@@ -5,7 +5,7 @@ import pytest
 
 from sparsecover.config import Config
 from sparsecover.pipeline.network_choice import CONTEXT_PX, MANY_PX, MANY_PX_GPU, choose_network, settle_network
-from sparsecover.pipeline.recipe import choose_recipe, explain_recipe
+from sparsecover.pipeline.recipe import choose_recipe, explain_recipe, network_in
 
 FEW, MANY = np.array([10, 30, 0]), np.array([MANY_PX // 2, MANY_PX // 2, 0])
 
@@ -38,6 +38,15 @@ def test_a_configuration_of_data_alone_gets_the_network_the_labels_call_for():
     running = Config.from_dict({"train": {"deterministic": True, "workers": 2}, "patches": {"cache": "none"}})
     assert settle_network(running, lambda: FEW, gpu=False)[0].model.name == "hypercolumns"
     assert settle_network(running, lambda: FEW, gpu=False)[0].patches.size_px == CONTEXT_PX
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [(["model.name = unet"], "unet"), (["model={name: unet, depth: 3}"], "unet"), (["model.name='fpn'"], "fpn"),
+     (["model.name=unet", "model.name=fpn"], "fpn"), (["model.depth=3", "seed=1"], None), (["model=null"], None)],
+)  # fmt: skip
+def test_settings_may_name_a_network_in_any_form(settings, name):
+    assert network_in(settings) == name
 
 
 def test_map_takes_what_the_labels_call_for_unless_told_otherwise():

@@ -502,6 +502,8 @@ def test_resized_scenes_are_means_of_what_is_valid(tmp_path: Path) -> None:
     assert valid.all()
     assert scene.grid.transform == PLACE["transform"] @ Affine.scale(2)
     assert scene.resized(3, 4) is scene
+    again = scene.resized(6, 8).read()
+    np.testing.assert_array_equal(again[0][:, again[1]], values[:, again[1]])  # from the file's pixels, not the means
 
 
 def test_each_file_of_a_stack_is_resized_from_its_own_pixels(tmp_path: Path) -> None:

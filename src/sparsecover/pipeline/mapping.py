@@ -23,7 +23,7 @@ from sparsecover.pipeline.holding_out import Split, split_labels
 from sparsecover.pipeline.inputs import Inputs, LabelOptions, Pair, open_inputs
 from sparsecover.pipeline.predicting import listen_to_prediction
 from sparsecover.pipeline.provenance import command_line
-from sparsecover.pipeline.recipe import choose_recipe, explain_recipe
+from sparsecover.pipeline.recipe import choose_recipe, explain_recipe, network_in
 from sparsecover.pipeline.reporting import map_report, map_views
 from sparsecover.pipeline.scene_files import expand
 from sparsecover.pipeline.scoring import budget, gather_scores, score_checkpoint
@@ -176,7 +176,7 @@ def make_map(
         clock.lap("baselines")
         contest = Contest(
             {name: replace(assessment, background=background) for name, (assessment, _) in models.items()},
-            asked_for=quick or model is not None or any(setting.startswith("model.name=") for setting in settings),
+            asked_for=quick or model is not None or network_in(settings) is not None,
         )
         if contest.verdict:
             reporter.note(contest.verdict)

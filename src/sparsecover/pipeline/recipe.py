@@ -36,9 +36,7 @@ def choose_recipe(
         settings: ``dotted.key=value``, the user's last word.
     """
     values = _by_device(gpu)
-    for setting in settings:
-        if setting.startswith("model.name="):  # before options are added that are another network's
-            model = setting.removeprefix("model.name=")
+    model = network_in(settings) or model  # before options are added that are another network's
     values["model"]["name"] = model or (QUICK_MODEL if quick else _network(counts, gpu, minutes, settings))
     if values["model"]["name"] == "unet":
         values["model"]["base_channels"] = 64 if gpu else 16
@@ -51,6 +49,16 @@ def choose_recipe(
     if values["loss"].get("name") != "ce":
         values["loss"].pop("label_smoothing", None)
     return Config.from_dict(values)
+
+
+def network_in(settings: Sequence[str]) -> str | None:
+    """The network that settings of the form ``dotted.key=value`` name, if they do."""
+    given: dict[str, Any] = {}
+    for setting in settings:
+        apply_setting(given, setting)
+    model = given.get("model")
+    name = model.get("name") if isinstance(model, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def explain_recipe(config: Config, counts: np.ndarray, *, gpu: bool, steps: int | None = None) -> list[str]:

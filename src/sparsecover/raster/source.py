@@ -202,7 +202,9 @@ class MaskedSource:
 
 
 def resized(source: Source, height: int, width: int) -> Source:
-    """A source at another number of pixels. Going down, each file of a stack is resampled once, from its own pixels."""
+    """A source at another number of pixels, resampled once, from its own; so is each file of a stack, going down."""
+    if isinstance(source, ResizedSource) and not source.nearest:
+        source = source.inner
     if (source.grid.height, source.grid.width) == (height, width):
         return source
     mask = source.mask if isinstance(source, MaskedSource) else None
