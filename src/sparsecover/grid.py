@@ -103,6 +103,12 @@ class Grid:
         return size if all(map(math.isfinite, size)) else None
 
     @property
+    def resolution_m(self) -> float | None:
+        """Side in metres of a square as large as the central pixel; None where it has no place on the ground."""
+        size = self.pixel_size_m
+        return None if size is None else math.sqrt(size[0] * size[1])
+
+    @property
     def pixel_area_ha(self) -> float | None:
         """Area of the central pixel in hectares, sheared or not; None where it has no place on the ground."""
         size = self.pixel_size_m

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+import rasterio.shutil
 import yaml
+from affine import Affine
 
 from sparsecover.classes import ClassScheme
 from sparsecover.errors import ConfigError
@@ -122,6 +125,24 @@ def test_data_digests_follow_the_bytes(tmp_path: Path) -> None:
     assert DataDigests(memory).of(config) == digest
     (tmp_path / "labels" / "a.png").write_bytes(b"other")
     assert DataDigests(memory).of(config) != digest
+
+
+def test_data_digests_follow_cloud_masks_and_what_virtual_rasters_show(tmp_path: Path) -> None:
+    for folder in ("images", "labels", "clouds"):
+        (tmp_path / folder).mkdir()
+    profile = {"width": 4, "height": 4, "count": 1, "dtype": "uint8", "transform": Affine(2, 0, 9, 0, -2, 9)}
+    for name in ("clouds/a.tif", "labels/a.tif", "source.tif"):
+        with rasterio.open(tmp_path / name, "w", driver="GTiff", **profile) as file:
+            file.write(np.zeros((1, 4, 4), np.uint8))
+    rasterio.shutil.copy(tmp_path / "source.tif", tmp_path / "images" / "a.vrt", driver="VRT")
+    changes = {"data.root": str(tmp_path), "data.images": "images/*.vrt", "data.labels": "labels/*.tif"}
+    config = jobs_of(recipe())[0].config.with_changes(changes | {"data.mask": "clouds/*.tif"})
+    seen = {DataDigests(tmp_path / "data.json").of(config)}
+    for name in ("clouds/a.tif", "source.tif"):
+        with rasterio.open(tmp_path / name, "r+") as file:
+            file.write(np.ones((1, 4, 4), np.uint8))
+        seen.add(DataDigests(tmp_path / "data.json").of(config))
+    assert len(seen) == 3
 
 
 def outcome(job: Job, hits: int = 90, pixels: int = 100, error: str | None = None) -> Outcome:

@@ -126,3 +126,8 @@ def test_tiles_come_row_by_row() -> None:
         Window(3, 1, 1, 2),
         Window(3, 3, 1, 1),
     ]
+
+
+def test_the_resolution_is_the_side_of_a_square_as_large() -> None:
+    assert Grid(10, 10, UTM, Affine(10, 0, 400_000, 0, -2.5, 5_500_000)).resolution_m == pytest.approx(5, rel=1e-3)
+    assert Grid(10, 10).resolution_m is None

@@ -60,6 +60,16 @@ def test_pixels_without_data_change_nothing_beside_them() -> None:
     guide, values = torch.from_numpy(rng.normal(size=(1, 3, 20, 20))), torch.from_numpy(rng.random((1, 2, 20, 20)))
     known = torch.ones(1, 1, 20, 20, dtype=torch.bool)
     known[..., :8] = False
-    other = torch.where(known, values, 1 - values)
-    results = [guided_filter(guide, each, known, 3, 1e-3)[..., 8:] for each in (values, other)]
-    torch.testing.assert_close(*results)
+    expected = guided_filter(guide, values, known, 3, 1e-3)[..., 8:]
+    for other in ((guide, 1 - values), (guide * 5 + 2, values)):
+        changed = (torch.where(known, given, new) for given, new in zip((guide, values), other, strict=True))
+        torch.testing.assert_close(guided_filter(*changed, known, 3, 1e-3)[..., 8:], expected)
+
+
+def test_three_channels_that_are_alike_are_as_one() -> None:
+    rng = np.random.default_rng(3)
+    grey = torch.from_numpy(rng.normal(0, 0.01, (1, 1, 60, 60)) + 20.0 * (rng.random((1, 1, 60, 60)) < 0.02))
+    values, known = torch.from_numpy(rng.random((1, 2, 60, 60))), torch.ones(1, 1, 60, 60, dtype=torch.bool)
+    alike = guided_filter(grey.expand(-1, 3, -1, -1).float(), values.float(), known, 1, 1e-3)
+    # The slope is shared among the three, so each of them has a third of the penalty.
+    torch.testing.assert_close(alike.double(), guided_filter(grey, values, known, 1, 1e-3 / 3), atol=5e-3, rtol=0)

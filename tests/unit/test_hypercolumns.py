@@ -20,7 +20,7 @@ from sparsecover.inference.exporting import export
 from sparsecover.inference.job import Job
 from sparsecover.labels import LabelRaster
 from sparsecover.models import create_model, efficientnet_lite
-from sparsecover.models.edge_smoothing import EdgeVariance
+from sparsecover.models.edge_smoothing import EdgeVariance, smooth_logits
 from sparsecover.models.efficientnet_lite import CHANNELS, EfficientNetLite0, load_imagenet
 from sparsecover.models.guided_filter import guided_filter
 from sparsecover.models.hypercolumns import Hypercolumns
@@ -282,6 +282,16 @@ def test_edges_are_told_by_what_the_images_hold_whatever_their_scale() -> None:
     blank = EdgeVariance()
     blank.add(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8, dtype=torch.bool))
     assert blank.value == EdgeVariance().value == 1e-3
+
+
+def test_valid_pixels_of_middle_brightness_are_smoothed_like_their_neighbours() -> None:
+    logits = torch.randn(1, 2, 40, 40, generator=torch.Generator().manual_seed(0))
+    guide, known = torch.randn(1, 1, 40, 40), torch.ones(1, 1, 40, 40, dtype=torch.bool)
+    known[..., 10, 10], known[..., 25:] = False, False
+    smooth = smooth_logits(logits, torch.where(known, guide, 0.0), known, 4, 1e6).softmax(1)
+    plain = logits.softmax(1)
+    assert abs(float(smooth[0, 0, 10, 10]) - 0.5) < 0.1 < abs(float(plain[0, 0, 10, 10]) - 0.5)
+    torch.testing.assert_close(smooth[..., 36:], plain[..., 36:], rtol=0, atol=1e-3)  # nothing is known within reach
 
 
 def test_one_output_for_two_classes_is_smoothed_as_two_are() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sparsecover.config import Config
+from sparsecover.errors import ConfigError
 from sparsecover.pipeline.network_choice import CONTEXT_PX, MANY_PX, MANY_PX_GPU, choose_network, settle_network
 from sparsecover.pipeline.recipe import choose_recipe, explain_recipe, network_in
 
@@ -49,6 +50,12 @@ def test_settings_may_name_a_network_in_any_form(settings, name):
     assert network_in(settings) == name
 
 
+@pytest.mark.parametrize("setting", ["loss=dice", "model=unet", "loss=null"])
+def test_a_value_where_a_section_belongs_is_told(setting):
+    with pytest.raises(ConfigError, match="expected keys below it"):
+        choose_recipe(gpu=False, settings=[setting])
+
+
 def test_map_takes_what_the_labels_call_for_unless_told_otherwise():
     def chosen(counts, **given):
         return choose_recipe(gpu=False, counts=counts, **given).model.name
@@ -56,11 +63,15 @@ def test_map_takes_what_the_labels_call_for_unless_told_otherwise():
     assert (chosen(FEW), chosen(MANY)) == ("hypercolumns", "unet")
     assert chosen(FEW, model="unet") == chosen(FEW, settings=["model.name=unet"]) == "unet"
     assert chosen(FEW, settings=["train.epochs=2"]) == chosen(FEW, minutes=3) == "unet"
-    assert chosen(FEW, settings=["train.deterministic=true"]) == "hypercolumns"
+    assert chosen(FEW, settings=["train={epochs: 2, workers: 0}"]) == "unet"
+    for running in ("train.deterministic=true", "train={workers: 0}"):
+        assert chosen(FEW, settings=[running]) == "hypercolumns"
     assert chosen(FEW, settings=["data.on_read_error=skip"]) == "hypercolumns"
     assert chosen(FEW, settings=["model.name=hypercolumns", "model.smooth_px=0"]) == "hypercolumns"
     assert chosen(MANY, quick=True) == "random-forest-features"
     told = explain_recipe(choose_recipe(gpu=False, counts=FEW), FEW, gpu=False)
     assert any(reason.startswith("hypercolumns, as the 40 labelled pixels are below") for reason in told)
+    named = explain_recipe(choose_recipe(gpu=False, counts=FEW, model="hypercolumns"), FEW, gpu=False, asked_for=True)
+    assert not any("below" in reason for reason in named)
     other = explain_recipe(choose_recipe(gpu=False, counts=FEW, model="unet"), FEW, gpu=False)
     assert not any("below" in reason for reason in other)

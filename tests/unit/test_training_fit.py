@@ -434,6 +434,16 @@ def test_classes_come_from_the_configuration_where_labels_have_none(tmp_path: Pa
     assert fit([(scene, bare)], config, tmp_path).scheme.names == ("x", "y", "z")
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_checkpoint_knows_how_files_were_resized_whichever_comes_first(tmp_path: Path, first: int) -> None:
+    ((scene, labels),) = PAIRS
+    halved = scene.resized(30, 35)
+    pairs = [(scene, labels), (halved, labels.resized(halved.grid))]
+    config = make_config(**{"data.resize": [30, 35]}).with_changes({"model": {"name": "random-forest", "trees": 2}})
+    assert fit([pairs[first], pairs[1 - first]], config, tmp_path / "both").resize == (30, 35)
+    assert fit([pairs[0]], config, tmp_path / "given").resize is None
+
+
 def test_the_log_tells_windows_memory_and_precision(tmp_path: Path) -> None:
     reporter = StopAt(-1)
     fit(PAIRS, make_config(**{"train.epochs": 1, "train.precision": "auto"}), tmp_path, reporter=reporter)

@@ -51,7 +51,7 @@ from sparsecover.cli import options
     help="How overlapping windows are joined.",
 )
 @click.option("--tta", is_flag=True, help="Average over the eight flips and turns: slower, steadier.")
-@click.option("--native", is_flag=True, help="Keep the scene's resolution where it differs from the training's.")
+@click.option("--native", is_flag=True, help="Keep the scene's resolution or size where the training's differs.")
 @click.option(
     "--runtime",
     type=click.Choice(["auto", "torch", "onnx"]),

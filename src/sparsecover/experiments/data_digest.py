@@ -8,7 +8,9 @@ from typing import Any
 
 from sparsecover.config import Config
 from sparsecover.datasets.layouts import LAYOUTS
+from sparsecover.datasets.layouts.masks import with_masks
 from sparsecover.pipeline.files import write_file
+from sparsecover.raster.gdal import open_raster
 
 
 class DataDigests:
@@ -24,7 +26,7 @@ class DataDigests:
         self._known: dict[str, str] = {}
 
     def of(self, config: Config) -> str:
-        """Digest of scenes, labels, published sides, and of every other file that the configuration names.
+        """Digest of scenes, their masks, labels, published sides, and of every other file that the configuration names.
 
         Raises:
             DataError: the data is not there.
@@ -34,8 +36,10 @@ class DataDigests:
         key = json.dumps([data.model_dump(mode="json"), *map(str, named)])
         if key not in self._known:
             digest = hashlib.sha256()
-            for entry in LAYOUTS[data.dataset](data).entries:
-                files = [self._digest(path) for path in (*entry.images, *_with_companions(entry.labels))]
+            for entry in with_masks(LAYOUTS[data.dataset](data), data).entries:
+                masks = () if entry.mask is None else (entry.mask,)
+                paths = (*entry.images, *masks, *_with_companions(entry.labels))
+                files = [self._digest(file) for path in paths for file in (path, *_sources(path))]
                 digest.update(repr((entry.name, entry.split, entry.windows, files)).encode())
             digest.update("".join(self._digest(path) for path in named).encode())
             self._known[key] = digest.hexdigest()
@@ -66,6 +70,15 @@ def _read(memory: Path) -> dict[str, list[Any]]:
 def _with_companions(labels: Path) -> list[Path]:
     """A label file, and where it is a shapefile the attributes beside it."""
     return sorted(labels.parent.glob(f"{labels.stem}.*")) if labels.suffix.lower() == ".shp" else [labels]
+
+
+def _sources(path: Path) -> list[Path]:
+    """The files that a virtual raster shows."""
+    if path.suffix.lower() != ".vrt":
+        return []
+    with open_raster(str(path)) as opened:
+        files = [Path(file) for file in opened.files]
+    return [file for file in files if file.is_file() and not file.samefile(path)]
 
 
 def _named_files(value: Any) -> Iterator[Path]:

@@ -22,7 +22,7 @@ class Quick(Section):
 
     settings: Changes = Field({"train.epochs": 1, "patches.per_epoch": 8}, description="changes of the base")
     seeds: int = Field(1, ge=1, description="so many of the seeds")
-    folds: int | None = Field(None, ge=1, description="so many of the folds; null: all")
+    folds: int | None = Field(None, ge=1, description="so many of the folds that have names; null: all")
     only: tuple[Choice, ...] = ()
 
 

@@ -115,11 +115,18 @@ def _scored(checkpoint: Checkpoint, pairs: Sequence[Pair], device: str) -> dict[
 def _share(slot: int, parallel: int) -> None:
     """Cores are divided among the processes at work, GPUs dealt out in turn."""
     if parallel > 1:
-        torch.set_num_threads(max(1, len(psutil.Process().cpu_affinity() or [0]) // parallel))
+        torch.set_num_threads(max(1, _cores() // parallel))
     count = torch.cuda.device_count()  # asks the driver; nothing is set up on any GPU yet
     if count > 1:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")
         os.environ["CUDA_VISIBLE_DEVICES"] = visible[slot % len(visible)]
+
+
+def _cores() -> int:
+    """Cores that this process may use; macOS does not say, so there it is all of them."""
+    process = psutil.Process()
+    ours = process.cpu_affinity() if hasattr(process, "cpu_affinity") else None
+    return len(ours) if ours else os.cpu_count() or 1
 
 
 def _die_with_parent() -> None:

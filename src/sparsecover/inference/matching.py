@@ -1,7 +1,6 @@
 """Does a scene fit a checkpoint: the bands and their order, the range of values, the size of pixels."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -108,10 +107,10 @@ def at_training_resolution(scene: Scene, network: Checkpoint) -> tuple[Scene, li
     Raises:
         GridError: the sizes are so far apart that a map would mean nothing.
     """
-    size = scene.grid.pixel_size_m
-    if network.resolution_m is None or size is None:
+    own = scene.grid.resolution_m
+    if network.resolution_m is None or own is None:
         return _resized_as_trained(scene, network.resize)
-    return _resampled(scene, math.sqrt(size[0] * size[1]), network.resolution_m)
+    return _resampled(scene, own, network.resolution_m)
 
 
 def _resized_as_trained(scene: Scene, resize: float | tuple[int, int] | None) -> tuple[Scene, list[str]]:

@@ -45,6 +45,9 @@ class Member:
         if isinstance(network, Checkpoint):
             options = dict(network.model_spec.options)
             known = [network.normalizer.as_dict(), network.scheme.as_dicts(), network.model_spec.name, options]
+        else:
+            plain = {name: value for name, value in vars(network).items() if isinstance(value, (int, float, str))}
+            known = [plain | {"training": False}]
         digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
         state = network.state if isinstance(network, Checkpoint) else network.state_dict()
         for name in sorted(state):

@@ -24,7 +24,8 @@ class Settings:
     """Choices of ``predict``; each can be given to it by name.
 
     Attributes:
-        patch_size: side of the network's windows in pixels; None takes the training's.
+        patch_size: side of the network's windows in pixels; None takes the training's, or larger ones where the network
+            says that they pay.
         overlap: of neighbouring windows; below 1 a fraction of their side in the training, or of ``patch_size`` where
             that is given; from 1 on pixels.
         blend: how overlapping windows are joined: ``gaussian``, ``hann`` or ``interior``.
@@ -33,7 +34,8 @@ class Settings:
         runtime: ``torch``, ``onnx`` (ONNX Runtime), or ``auto``: whichever is measured to be quicker, on long jobs.
         compiled: compile the torch network (half a minute, for long jobs).
         tta: average over the eight flips and quarter turns: eight times the time.
-        native: keep the scene's own resolution where it differs from the training's by more than 10%.
+        native: keep the scene's own resolution where it differs from the training's by more than 10%, and its own size
+            where the training's files were resized.
         on_read_error: ``stop`` at an unreadable block, or take it as ``nodata``.
         confidence: write the probability of the mapped class, as percent (True, ``uint8``) or 0 to 1 (``float32``); a
             path says where. So for the next two.

@@ -22,19 +22,23 @@ class EdgeVariance:
     """The variance from which on a guide has an edge: a share of what it has in all, gathered image by image."""
 
     def __init__(self) -> None:
-        self._sums = torch.zeros(3, dtype=torch.float64)  # of pixels, values and squares
+        self._pixels = 0
+        self._sums: Tensor | float = 0.0  # float64 [2, C], of values and squares
 
     def add(self, guide: Tensor, known: Tensor) -> None:
         """Count the pixels of a guide [N, C, H, W] where ``known`` [N, 1, H, W] is true."""
-        values = guide.double()[known.expand_as(guide)]
-        self._sums += torch.stack([values.new_tensor(values.numel()), values.sum(), values.square().sum()]).cpu()
+        values = guide.movedim(1, -1)[known[:, 0]].double()
+        self._pixels += len(values)
+        self._sums = self._sums + torch.stack([values.sum(0), values.square().sum(0)]).cpu()
 
     @property
     def value(self) -> float:
-        """That variance; that of a guide of variance 1 where nothing varied."""
-        count, total, square = (self._sums / self._sums[0].clamp_min(1)).tolist()
-        variance = square - total**2
-        return _EDGE_SHARE * (variance if count and variance > 0 and math.isfinite(variance) else 1.0)
+        """That variance, the mean over channels; that of a guide of variance 1 where nothing varied."""
+        if not isinstance(self._sums, Tensor):
+            return _EDGE_SHARE
+        mean, square = self._sums / max(self._pixels, 1)
+        variance = float((square - mean.square()).mean())
+        return _EDGE_SHARE * (variance if 0 < variance < math.inf else 1.0)
 
 
 def smooth_logits(logits: Tensor, guide: Tensor, known: Tensor, radius: int, edge_variance: float) -> Tensor:
@@ -43,14 +47,17 @@ def smooth_logits(logits: Tensor, guide: Tensor, known: Tensor, radius: int, edg
     Args:
         logits: [N, K, H, W].
         guide: the image, float32 [N, C, H, W], of one channel or three that differ.
-        known: bool [N, 1, H, W], where the image holds data; elsewhere logits stay as they are, but for a constant.
+        known: bool [N, 1, H, W], where the image holds data; what lies elsewhere counts for nothing, and where there
+            is nothing else within reach the probabilities stay as they are.
         radius: of the filter, in pixels.
         edge_variance: variance of the guide, within a window, from which on it counts as an edge.
 
     Returns:
-        [N, K, H, W] in the precision of ``logits``.
+        [N, K, H, W] in the precision of ``logits``; no probability is below 1e-4.
     """
     shares = logits.float().softmax(1)
     smooth = guided_filter(guide, shares, known, radius, edge_variance)
-    usable = known & smooth.isfinite().all(1, keepdim=True)  # sums of values that no one normalised overflow
-    return torch.where(usable, smooth, shares).clamp_min(_LEAST_PROBABILITY).log().to(logits.dtype)
+    # The filter keeps sums, so they are 0 where it saw no data; values that no one normalised may overflow in it.
+    total = smooth.sum(1, keepdim=True)
+    kept = torch.where((total > 0.5) & total.isfinite(), smooth, shares)
+    return kept.clamp_min(_LEAST_PROBABILITY).log().to(logits.dtype)

@@ -51,8 +51,10 @@ def _average(values: Tensor, radius: int) -> Tensor:
 
 
 def _inverse(a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor, f: Tensor) -> list[list[Tensor]]:
-    """The inverse of the symmetric matrices ((a, b, c), (b, d, e), (c, e, f))."""
+    """The inverse of the symmetric matrices ((a, b, c), (b, d, e), (c, e, f)), in double: channels may be alike."""
+    precision = a.dtype
+    a, b, c, d, e, f = (each.double() for each in (a, b, c, d, e, f))
     first, second, third = d * f - e * e, c * e - b * f, b * e - c * d
     det = a * first + b * second + c * third
     rows = [[first, second, third], [second, a * f - c * c, b * c - a * e], [third, b * c - a * e, a * d - b * b]]
-    return [[entry / det for entry in row] for row in rows]
+    return [[(entry / det).to(precision) for entry in row] for row in rows]

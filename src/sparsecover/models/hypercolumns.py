@@ -285,7 +285,10 @@ def _three(images: Tensor) -> Tensor:
 
 
 def _guide(images: Tensor) -> tuple[Tensor, Tensor]:
-    """What smoothing follows the edges of, float32 [N, 1 or 3, H, W], and where there is data: elsewhere all is 0."""
+    """What smoothing follows the edges of, float32 [N, 1 or 3, H, W], and where there is data.
+
+    Without data all bands are 0. So are a few pixels of the middle brightness; they get what their neighbours tell.
+    """
     # Fewer bands than three make one guide: three that are alike have no inverse in single precision.
     guide = _three(images) if images.shape[1] >= 3 else images.mean(1, keepdim=True)
     return guide.float(), (images != 0).any(1, keepdim=True)

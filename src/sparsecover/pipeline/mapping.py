@@ -20,7 +20,7 @@ from sparsecover.pipeline.contest import FORESTS, Contest, title
 from sparsecover.pipeline.files import prepare_folder, results_in, unique_names, write_file
 from sparsecover.pipeline.given_data import GivenData, given_data
 from sparsecover.pipeline.holding_out import Split, split_labels
-from sparsecover.pipeline.inputs import Inputs, LabelOptions, Pair, open_inputs
+from sparsecover.pipeline.inputs import Inputs, LabelOptions, Pair, count_labels, open_inputs
 from sparsecover.pipeline.predicting import listen_to_prediction
 from sparsecover.pipeline.provenance import command_line
 from sparsecover.pipeline.recipe import choose_recipe, explain_recipe, network_in
@@ -154,9 +154,12 @@ def make_map(
     reporter.stage("Reading scenes and labels")
     inputs = open_inputs(paths, labels, options, stack=stack, bands=bands, mask=mask, resolution=resolution)
     given = given_data(paths, labels, options, stack=stack, bands=bands, mask=mask, resolution=resolution)
-    config = choose(counts=inputs.counts)
     findings = _checked(inputs)
     split = split_labels(inputs, folds, seed)
+    counts = inputs.counts if folds else count_labels(split.train, len(inputs.scheme))
+    config = choose(counts=counts)
+    asked_for = quick or model is not None or network_in(settings) is not None
+    explained = functools.partial(explain_recipe, config, counts, gpu=gpu, asked_for=asked_for)
     with results_in(Path(out), "report.html", resume=resume, overwrite=overwrite) as folder:
         job = _Job(folder, inputs, config, device, resume, reporter)
         if not resume and (folder / "state.pt").exists() and not (folder / "report.html").exists():
@@ -165,7 +168,7 @@ def make_map(
             prepare_folder(place, "map.tif", resume, overwrite)
         for text in (*inputs.notes, *split.notes, *(str(f) for f in findings if f.severity == "warning")):
             reporter.note(text)
-        reporter.note(f"Model: {'; '.join(explain_recipe(config, inputs.counts, gpu=gpu))}.")
+        reporter.note(f"Model: {'; '.join(explained())}.")
         clock.lap("reading")
 
         trained = config.model.name
@@ -176,7 +179,7 @@ def make_map(
         clock.lap("baselines")
         contest = Contest(
             {name: replace(assessment, background=background) for name, (assessment, _) in models.items()},
-            asked_for=quick or model is not None or network_in(settings) is not None,
+            asked_for=asked_for,
         )
         if contest.verdict:
             reporter.note(contest.verdict)
@@ -186,7 +189,7 @@ def make_map(
 
         history = read_history(folder / "history.csv")
         steps = int(history[-1]["step"]) if history and "step" in history[-1] else None
-        reasons = tuple(explain_recipe(config, inputs.counts, gpu=gpu, steps=steps))
+        reasons = tuple(explained(steps=steps))
         result = MapResult(
             folder, products, checkpoint, models[trained][1], held_out, contest, tuple(findings),
             (*inputs.notes, *split.notes),

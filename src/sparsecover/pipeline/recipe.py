@@ -28,7 +28,8 @@ def choose_recipe(
 
     Args:
         gpu: whether a GPU computes.
-        counts: labelled pixels by class, int64 [K], which choose the network; None where they are not known yet.
+        counts: labelled pixels that train, by class, int64 [K], which choose the network; None where they are not known
+            yet.
         model: network by name; None lets the recipe choose.
         quick: a random forest on multi-scale features makes the map, and no network is trained.
         minutes: time for the training; the schedule is shortened to fit.
@@ -46,41 +47,54 @@ def choose_recipe(
     values["seed"] = seed
     for setting in settings:
         apply_setting(values, setting)
-    if values["loss"].get("name") != "ce":
-        values["loss"].pop("label_smoothing", None)
+    loss = values["loss"]
+    if isinstance(loss, dict) and loss.get("name") != "ce":
+        loss.pop("label_smoothing", None)
     return Config.from_dict(values)
 
 
 def network_in(settings: Sequence[str]) -> str | None:
     """The network that settings of the form ``dotted.key=value`` name, if they do."""
-    given: dict[str, Any] = {}
-    for setting in settings:
-        apply_setting(given, setting)
-    model = given.get("model")
+    model = _nested(settings).get("model")
     name = model.get("name") if isinstance(model, dict) else None
     return name if isinstance(name, str) else None
 
 
-def explain_recipe(config: Config, counts: np.ndarray, *, gpu: bool, steps: int | None = None) -> list[str]:
+def _nested(settings: Sequence[str]) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for setting in settings:
+        apply_setting(given, setting)
+    return given
+
+
+def explain_recipe(
+    config: Config, counts: np.ndarray, *, gpu: bool, asked_for: bool = False, steps: int | None = None
+) -> list[str]:
     """What `map` trains on how many labels, in words.
 
     Args:
         config: of `choose_recipe`.
         counts: labelled training pixels by class, int64 [K].
         gpu: whether a GPU computes.
+        asked_for: whether the user named the network, so that the labels did not choose it.
         steps: that were trained; None: as many as the configuration says.
     """
     chosen, why = choose_network(counts, gpu=gpu)
-    called_for = [f"{chosen}, as {why}"] if config.model.name == chosen else []
+    called_for = [f"{chosen}, as {why}"] if config.model.name == chosen and not asked_for else []
     return [_about_labels(counts), *called_for, *_about_training(config, "GPU" if gpu else "CPU", steps)]
 
 
 def _network(counts: np.ndarray | None, gpu: bool, minutes: float | None, settings: Sequence[str]) -> str:
     """What the labels call for; the usual network where time or settings are given to train it."""
-    told = tells_training(setting.split("=")[0].strip() for setting in settings)
-    if counts is None or minutes is not None or told:
+    if counts is None or minutes is not None or tells_training(_dotted(_nested(settings))):
         return TRAINED
     return choose_network(counts, gpu=gpu)[0]
+
+
+def _dotted(values: dict[str, Any]) -> list[str]:
+    """The keys of nested values, as ``section.key``."""
+    below = {section: inner if isinstance(inner, dict) else {} for section, inner in values.items()}
+    return [key for section, inner in below.items() for key in ([f"{section}.{name}" for name in inner] or [section])]
 
 
 def _by_device(gpu: bool) -> dict[str, Any]:

@@ -23,9 +23,8 @@ def make_checkpoint(
     if options.get("encoder_weights") is not None:
         options["encoder_weights"] = None  # they are in the state; restoring must not download anything
     first = run.pairs[0][0]
-    size = first.grid.pixel_size_m
     config = run.config.to_dict()
-    if first.file_size is None:  # scenes that were given as they are were not resized, whatever the configuration says
+    if all(scene.file_size is None for scene, _ in run.pairs):  # scenes given as they are were not resized
         config["data"]["resize"] = None
     return Checkpoint(
         config=config,
@@ -35,7 +34,7 @@ def make_checkpoint(
         model_spec=ModelSpec(spec.name, spec.in_channels, spec.num_classes, options),
         patch_size_px=run.plan.size_px,
         state=network.state_dict(),
-        resolution_m=None if size is None else float(np.mean(size)),
+        resolution_m=first.grid.resolution_m,
         metrics=_metrics(run, scores),
         versions=versions(),
         digests=run.digests,
