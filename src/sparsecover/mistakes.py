@@ -52,6 +52,8 @@ def explain(root: type[BaseModel], errors: Iterable[Mapping[str, Any]]) -> str:
             lines.append(f"{place}: {error['ctx']['error']}")
         else:
             expected.setdefault(place, ([], error["input"]))[0].append(_expected(root, where, error))
+    inner = {place.rpartition(".")[0] for place in expected}  # what is wrong inside a list is told, not that it is one
+    expected = {place: found for place, found in expected.items() if place not in inner}
     lines += [f"{place}: expected {' or '.join(words)}; given {given!r}" for place, (words, given) in expected.items()]
     return "\n".join(lines)
 

@@ -25,6 +25,7 @@ def test_defaults_survive_yaml() -> None:
         ({"split": {"by": "pattern"}}, "split.pattern is missing"),
         ({"model": {"unfreeze": "stages"}}, "nothing is frozen"),
         ({"split": {"fractions": [0.5, 0.2, 0.2]}}, "must sum to 1"),
+        ({"data": {"resize": [0, 64]}}, "data.resize.0: expected a number at least 1; given 0"),
         ({"data": {"bands": 3}}, "data.bands: expected a list such as [a, b]; given 3"),
         ({"model": "unet"}, "model: expected keys below it, such as model.name; given 'unet'"),
         ({"split": {"block_px": "x"}}, "split.block_px: expected a whole number or 'auto'; given 'x'"),

@@ -113,6 +113,17 @@ def test_a_job_is_told_by_its_settings_and_data_not_by_names_or_places() -> None
     assert job.folder("data").startswith("U-Net-100pct-seed-0-")
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"model": {"name": "unett"}}, "Did you mean 'unet'"), ({"loss.name": "dize"}, "dize"),
+     ({"data.simulate": {"sampler": "point", "n": 3}}, "Did you mean 'points'")],
+)  # fmt: skip
+def test_parts_that_do_not_exist_are_told_before_anything_runs(change: dict[str, object], words: str) -> None:
+    values = {"title": "t", "base": {}, "grid": {"method": {"right": {}, "wrong": change}}}
+    with pytest.raises(ConfigError, match=rf"wrong: .*{words}"):
+        plan_jobs(Recipe.from_dict(values), Path())
+
+
 def test_data_digests_follow_the_bytes(tmp_path: Path) -> None:
     config = jobs_of(recipe())[0].config.with_changes({"data.root": str(tmp_path)})
     for folder in ("images", "labels"):

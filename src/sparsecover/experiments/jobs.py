@@ -1,5 +1,6 @@
 """The jobs of a recipe: every cell of its grid, with every fold and seed, each with its whole configuration."""
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from sparsecover.config import Config, put_setting
-from sparsecover.errors import ConfigError, nearest
+from sparsecover.errors import ConfigError, LabelError, MissingPartError, ModelError, nearest
 from sparsecover.experiments.recipe import Changes, Recipe
+from sparsecover.labels.simulate import make_budget
+from sparsecover.training import check_parts
 
 Cell = dict[str, str]
 """Axis and name of the variation, in the order of the grid."""
@@ -92,7 +95,8 @@ def plan_jobs(recipe: Recipe, folder: Path) -> list[Job]:
         folder: which relative paths of the configuration are relative to, as with ``train --config``.
 
     Raises:
-        ConfigError: a variation that is no configuration, a published figure of no cell, seeds that do not suit.
+        ConfigError: a variation that is no configuration or names a part that there is not, a published figure of no
+            cell, seeds that do not suit.
     """
     found = cells(recipe)
     if not found:
@@ -106,12 +110,23 @@ def plan_jobs(recipe: Recipe, folder: Path) -> list[Job]:
     problems: dict[str, str] = {}
     for cell, name in zip(found, names, strict=True):
         try:
-            jobs += _jobs_of(recipe, cell, folder)
-        except ConfigError as error:
+            of_cell = list(_jobs_of(recipe, cell, folder))
+            _check_names(of_cell[0].config)
+            jobs += of_cell
+        except (ConfigError, ModelError, LabelError) as error:
             problems.setdefault(str(error), name)
     if problems:
         raise ConfigError("\n".join(f"{name}: {problem}" for problem, name in problems.items()))
     return jobs
+
+
+def _check_names(config: Config) -> None:
+    """Refuse networks, losses, regularisers and samplers that do not exist; a missing extra only fails its own jobs."""
+    with contextlib.suppress(MissingPartError):
+        check_parts(config)
+    drawn = config.data.simulate
+    if drawn is not None:
+        make_budget(drawn.sampler, fraction=drawn.fraction, n=drawn.n, seed=drawn.seed, scene_id="")
 
 
 def _jobs_of(recipe: Recipe, cell: Cell, folder: Path) -> Iterator[Job]:

@@ -77,7 +77,7 @@ def _curves(
     figure, axes, scores = _panels(scheme, _OVERALL[:1], theme, (6.4, 4.0) if scheme is None else (3.2, 2.5))
     for axis, (title, get) in zip(axes, scores, strict=True):
         for number, of_method in enumerate(methods.values()):
-            _line(axis, sorted(of_method, key=lambda row: row.spent_pixels), get, theme, number)
+            _line(axis, sorted(of_method, key=lambda row: row.spent_pixels), get, theme, number, named=scheme is None)
             if scheme is None:
                 _published_points(axis, of_method, theme, number)
         _count_pixels(axis, [row.spent_pixels for rows in methods.values() for row in rows])
@@ -100,17 +100,19 @@ def _count_pixels(axis: "Axes", pixels: Sequence[float]) -> None:
     axis.tick_params(which="minor", length=0)
 
 
-def _line(axis: "Axes", rows: Sequence[CellScores], get: Get, theme: ThemeName, number: int) -> None:
-    """One method; a line for each way of giving labels, since a click tells more than a random pixel."""
+def _line(axis: "Axes", rows: Sequence[CellScores], get: Get, theme: ThemeName, number: int, *, named: bool) -> None:
+    """One method; a line for each way of giving labels, ``named`` or not, as a click tells more than a random pixel."""
     color, style, marker = _look(theme, number)
     for sampler, group in by_sampler(rows).items():
         pixels = np.array([row.spent_pixels for row in group])
         spreads = [get(row) for row in group]
         mean, std = np.array([s.mean for s in spreads]), np.nan_to_num([s.std for s in spreads])
         axis.plot(pixels, mean, color=color, linestyle=style, marker=marker, markersize=4.5, linewidth=1.7)
-        if std.any():
+        if len(group) == 1 and std.any():
+            axis.errorbar(pixels, mean, std, color=color, linewidth=1, capsize=2)
+        elif std.any():
             axis.fill_between(pixels, mean - std, mean + std, color=color, alpha=0.14, linewidth=0)
-        if number == 0 and sampler:
+        if number == 0 and sampler and named:
             at = (float(pixels[0]), float(mean[0]))
             axis.annotate(sampler, at, (4, -11), textcoords="offset points", fontsize=7, color=THEMES[theme].text)
 

@@ -144,11 +144,18 @@ def panels(recipe: Recipe, rows: Sequence[CellScores]) -> dict[str, list[CellSco
     return {name: of_panel for name, of_panel in split.items() if of_panel}
 
 
+def _centre(over: Sequence[str]) -> str:
+    """What stands before the ±: with one run of folds the score of all their pixels, which is no mean."""
+    if "folds" not in over:
+        return "mean"
+    return "score of all folds pooled into one confusion matrix" + (", or mean" if len(over) > 1 else "")
+
+
 def legend(recipe: Recipe, rows: Sequence[CellScores]) -> str:
     """What the columns mean, in sentences."""
     over = sorted({row.over for row in rows if len(row.outcomes) > 1})
-    text = [f"mIoU and accuracy: mean ± standard deviation over {' or '.join(over)} (number)." if over else ""]
-    text += ["Folds are pooled into one confusion matrix."] if any(row.over == "folds" for row in rows) else []
+    spread = f"standard deviation over {' or '.join(over)} (number)"
+    text = [f"mIoU and accuracy: {_centre(over)} ± {spread}." if over else ""]
     text += ["Labelled pixels are those that trained, and those of validation where they chose the network."]
     if any(row.interval for row in rows):
         text.append("95% interval: of the mIoU over scored scenes, drawn again with replacement.")
