@@ -75,12 +75,16 @@ def _curves(
 ) -> bytes:
     """Lines over labelled pixels, with bands of a standard deviation; with a scheme a panel a class."""
     figure, axes, scores = _panels(scheme, _OVERALL[:1], theme, (6.4, 4.0) if scheme is None else (3.2, 2.5))
+    every = [row for rows in methods.values() for row in rows]
+    usual = usual_sampler(every)
     for axis, (title, get) in zip(axes, scores, strict=True):
         for number, of_method in enumerate(methods.values()):
-            _line(axis, sorted(of_method, key=lambda row: row.spent_pixels), get, theme, number, named=scheme is None)
+            _lines(axis, by_sampler(of_method, usual), get, theme, number)
             if scheme is None:
                 _published_points(axis, of_method, theme, number)
-        _count_pixels(axis, [row.spent_pixels for rows in methods.values() for row in rows])
+        if scheme is None:
+            _name_samplers(axis, by_sampler(every, usual), get, theme)
+        _count_pixels(axis, [row.spent_pixels for row in every])
         axis.set_title(title, loc="left", fontsize=10, color=THEMES[theme].text)
         axis.set_xlabel("labelled pixels", fontsize=9, color=THEMES[theme].text)
         axis.set_ylim(bottom=max(0.0, axis.get_ylim()[0]), top=min(1.02, axis.get_ylim()[1]))  # room for a marker at 1
@@ -100,10 +104,10 @@ def _count_pixels(axis: "Axes", pixels: Sequence[float]) -> None:
     axis.tick_params(which="minor", length=0)
 
 
-def _line(axis: "Axes", rows: Sequence[CellScores], get: Get, theme: ThemeName, number: int, *, named: bool) -> None:
-    """One method; a line for each way of giving labels, ``named`` or not, as a click tells more than a random pixel."""
+def _lines(axis: "Axes", groups: dict[str, list[CellScores]], get: Get, theme: ThemeName, number: int) -> None:
+    """One method; a line for each way of giving labels, since a click tells more than a random pixel."""
     color, style, marker = _look(theme, number)
-    for sampler, group in by_sampler(rows).items():
+    for group in groups.values():
         pixels = np.array([row.spent_pixels for row in group])
         spreads = [get(row) for row in group]
         mean, std = np.array([s.mean for s in spreads]), np.nan_to_num([s.std for s in spreads])
@@ -112,21 +116,40 @@ def _line(axis: "Axes", rows: Sequence[CellScores], get: Get, theme: ThemeName, 
             axis.errorbar(pixels, mean, std, color=color, linewidth=1, capsize=2)
         elif std.any():
             axis.fill_between(pixels, mean - std, mean + std, color=color, alpha=0.14, linewidth=0)
-        if number == 0 and sampler and named:
-            at = (float(pixels[0]), float(mean[0]))
-            axis.annotate(sampler, at, (4, -11), textcoords="offset points", fontsize=7, color=THEMES[theme].text)
 
 
-def by_sampler(rows: Sequence[CellScores]) -> dict[str, list[CellScores]]:
-    """Cells by the way in which labels were drawn; the most frequent one, unnamed, together with all labels."""
-    simulated = [row.outcomes[0].job.config.data.simulate for row in rows]
-    samplers = [None if drawn is None else drawn.sampler for drawn in simulated]
-    named = [sampler for sampler in samplers if sampler is not None]
-    usual = max(named, key=named.count, default=None)
+def _name_samplers(axis: "Axes", groups: dict[str, list[CellScores]], get: Get, theme: ThemeName) -> None:
+    """The names of unusual ways of giving labels, below the lowest of their scores; neighbours at other heights."""
+    named = [(name, group) for name, group in groups.items() if name]
+    for number, (name, group) in enumerate(sorted(named, key=lambda item: item[1][0].spent_pixels)):
+        spreads = [get(row) for row in group]
+        lowest = min(float(s.mean - np.nan_to_num(s.std)) for s in spreads)
+        middle = float(np.exp(np.mean(np.log([max(row.spent_pixels, 1) for row in group]))))
+        at, below, color = (middle, lowest), (0, -11 - 9 * (number % 2)), THEMES[theme].text
+        axis.annotate(name, at, below, textcoords="offset points", ha="center", fontsize=7, color=color)
+    if named:
+        low, high = axis.get_ylim()
+        axis.set_ylim(bottom=low - 0.08 * (high - low))  # room for the names
+
+
+def usual_sampler(rows: Sequence[CellScores]) -> str | None:
+    """The way in which most labels were drawn; pixels where two are as frequent."""
+    named = [sampler for sampler in map(_sampler, rows) if sampler is not None]
+    return max(named, key=lambda sampler: (named.count(sampler), sampler == "pixels"), default=None)
+
+
+def by_sampler(rows: Sequence[CellScores], usual: str | None) -> dict[str, list[CellScores]]:
+    """Cells by the way in which labels were drawn, few labels first; the usual one, unnamed, with all labels."""
     groups: dict[str, list[CellScores]] = {}
-    for row, sampler in zip(rows, samplers, strict=True):
+    for row in sorted(rows, key=lambda row: row.spent_pixels):
+        sampler = _sampler(row)
         groups.setdefault("" if sampler in (None, usual) else str(sampler), []).append(row)
     return groups
+
+
+def _sampler(row: CellScores) -> str | None:
+    drawn = row.outcomes[0].job.config.data.simulate
+    return None if drawn is None else drawn.sampler
 
 
 def _published_points(axis: "Axes", rows: Sequence[CellScores], theme: ThemeName, number: int) -> None:
