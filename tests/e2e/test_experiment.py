@@ -196,18 +196,18 @@ def test_scores_are_pooled_over_folds_and_forests_stand_beside_networks(done: tu
 
 
 def test_a_failure_is_shown_and_does_not_lose_the_rest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    grid = {"method": {"wrong": {"loss.name": "dicee"}, "forest": {"model": {"name": "random-forest", "trees": 5}}}}
+    grid = {"method": {"wrong": {"data.bands": [1, 99]}, "forest": {"model": {"name": "random-forest", "trees": 5}}}}
     out = tmp_path / "out"
     arguments = ["experiment", str(study(tmp_path, grid=grid)), "--out", str(out)]
     assert run(arguments) == 2
     told = capsys.readouterr()
-    assert "Did you mean 'dice'" in told.err
+    assert "Give different numbers from 1 to 3" in told.err
     assert "2 of 4 jobs failed" in told.err
     assert "Traceback" not in told.err
     assert [row["state"] for row in rows_of(out / "results.csv")] == ["failed", "failed", "done", "done"]
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "wrong, fold 1, seed 0 and 1 more failed." in page
-    assert "Did you mean &#39;dice&#39;" in page
+    assert "Give different numbers from 1 to 3" in page
     assert run([*arguments, "--list"]) == 0
     listed = capsys.readouterr().out
     assert (listed.count("failed"), listed.count("done")) == (2, 2)
@@ -216,6 +216,8 @@ def test_a_failure_is_shown_and_does_not_lose_the_rest(tmp_path: Path, capsys: p
 def test_a_mistake_in_the_recipe_is_refused_before_anything_runs(cli: Command, tmp_path: Path) -> None:
     recipe = study(tmp_path, bugdet="labels")
     assert_users_mistake(cli("experiment", recipe, "--out", tmp_path / "out"), "Did you mean 'budget'")
+    recipe = study(tmp_path, grid={"method": {"wrong": {"loss.name": "dicee"}, "right": {}}}, baseline={})
+    assert_users_mistake(cli("experiment", recipe, "--out", tmp_path / "out"), "Did you mean 'dice'")
     assert not (tmp_path / "out").exists()
 
 

@@ -84,10 +84,12 @@ def run_experiment(
     """
     reporter, path = reporter or Silent(), find_recipe(recipe)
     plan = Recipe.from_yaml(path).adapted(quick=quick, settings=settings, seeds=seeds)
+    planned = plan_jobs(plan, path.parent)  # before a folder is made: what cannot be meant leaves none
     if download:
-        _download(plan_jobs(plan, path.parent), reporter)
+        _download(planned, reporter)
+        planned = plan_jobs(plan, path.parent)  # paths below the recipe are taken where they exist
     folder = prepare_folder(Path(out), "report.html", resume=True, overwrite=False)
-    tasks = _tasks(plan_jobs(plan, path.parent), folder, reporter)
+    tasks = _tasks(planned, folder, reporter)
     study = _Study(plan, folder, tasks, reporter)
     reporter.stage(f"{len(tasks)} jobs, {len(study.outcomes)} of them finished before")
     reporter.progress(len(study.outcomes), len(tasks))
