@@ -256,10 +256,7 @@ class Config(Section):
     @classmethod
     def from_settings(cls, settings: Iterable[str]) -> Self:
         """The defaults with settings of the form ``dotted.key=value`` applied."""
-        data: dict[str, Any] = {}
-        for setting in settings:
-            apply_setting(data, setting)
-        return cls.from_dict(data)
+        return cls.from_dict(nested(settings))
 
     def anchored(self, folder: Path) -> Self:
         """With ``data.root``, a class file and a plan relative to ``folder`` unless absolute or found from here."""
@@ -311,6 +308,14 @@ def apply_setting(data: dict[str, Any], setting: str) -> None:
         put_setting(data, key.strip(), yaml.safe_load(value))
     except yaml.YAMLError:
         raise ConfigError(f"The value in the setting {setting!r} is not YAML.") from None
+
+
+def nested(settings: Iterable[str]) -> dict[str, Any]:
+    """Settings of the form ``dotted.key=value`` as nested plain values."""
+    data: dict[str, Any] = {}
+    for setting in settings:
+        apply_setting(data, setting)
+    return data
 
 
 def put_setting(data: dict[str, Any], dotted: str, value: Any) -> None:

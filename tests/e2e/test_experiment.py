@@ -196,18 +196,19 @@ def test_scores_are_pooled_over_folds_and_forests_stand_beside_networks(done: tu
 
 
 def test_a_failure_is_shown_and_does_not_lose_the_rest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    grid = {"method": {"wrong": {"data.bands": [1, 99]}, "forest": {"model": {"name": "random-forest", "trees": 5}}}}
+    wrong = {"data.simulate": {"sampler": "points", "n": 9, "options": {"min_distanc_px": 3}}}
+    grid = {"method": {"wrong": wrong, "forest": {"model": {"name": "random-forest", "trees": 5}}}}
     out = tmp_path / "out"
     arguments = ["experiment", str(study(tmp_path, grid=grid)), "--out", str(out)]
     assert run(arguments) == 2
     told = capsys.readouterr()
-    assert "Give different numbers from 1 to 3" in told.err
+    assert "The sampler 'points' has no option" in told.err
     assert "2 of 4 jobs failed" in told.err
     assert "Traceback" not in told.err
     assert [row["state"] for row in rows_of(out / "results.csv")] == ["failed", "failed", "done", "done"]
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "wrong, fold 1, seed 0 and 1 more failed." in page
-    assert "Give different numbers from 1 to 3" in page
+    assert "The sampler &#39;points&#39; has no option" in page
     assert run([*arguments, "--list"]) == 0
     listed = capsys.readouterr().out
     assert (listed.count("failed"), listed.count("done")) == (2, 2)

@@ -120,8 +120,8 @@ def _lines(axis: "Axes", groups: dict[str, list[CellScores]], get: Get, theme: T
 
 def _name_samplers(axis: "Axes", groups: dict[str, list[CellScores]], get: Get, theme: ThemeName) -> None:
     """The names of unusual ways of giving labels, below the lowest of their scores; neighbours at other heights."""
-    named = [(name, group) for name, group in groups.items() if name]
-    for number, (name, group) in enumerate(sorted(named, key=lambda item: item[1][0].spent_pixels)):
+    named = {name: group for name, group in groups.items() if name}
+    for number, (name, group) in enumerate(named.items()):
         spreads = [get(row) for row in group]
         lowest = min(float(s.mean - np.nan_to_num(s.std)) for s in spreads)
         middle = float(np.exp(np.mean(np.log([max(row.spent_pixels, 1) for row in group]))))

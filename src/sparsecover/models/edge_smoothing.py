@@ -12,8 +12,10 @@ from sparsecover.models.guided_filter import guided_filter
 _PLACE_PX = 16  # labels nearer to each other than this tell about as much as one
 _RADIUS_PX = 40  # for one labelled place; 16 times as many halve it
 _WIDEST_PX = 12
-_EDGE_SHARE = 1e-3  # of the guide's variance
 _LEAST_PROBABILITY = 1e-4
+
+EDGE_VARIANCE = 1e-3
+"""Variance within a window from which on a guide of variance 1 has an edge."""
 
 
 def count_places(labels: Tensor) -> int:
@@ -36,7 +38,7 @@ class EdgeVariance:
 
     def __init__(self) -> None:
         self._pixels = 0
-        self._sums: Tensor | float = 0.0  # float64 [2, C], of values and squares
+        self._sums = torch.zeros(2, 1, dtype=torch.float64)  # of values and squares; [2, C] from the first image on
 
     def add(self, guide: Tensor, known: Tensor) -> None:
         """Count the pixels of a guide [N, C, H, W] where ``known`` [N, 1, H, W] is true."""
@@ -47,11 +49,9 @@ class EdgeVariance:
     @property
     def value(self) -> float:
         """That variance, the mean over channels; that of a guide of variance 1 where nothing varied."""
-        if not isinstance(self._sums, Tensor):
-            return _EDGE_SHARE
         mean, square = self._sums / max(self._pixels, 1)
         variance = float((square - mean.square()).mean())
-        return _EDGE_SHARE * (variance if 0 < variance < math.inf else 1.0)
+        return EDGE_VARIANCE * (variance if 0 < variance < math.inf else 1.0)
 
 
 def smooth_logits(logits: Tensor, guide: Tensor, known: Tensor, radius: int, edge_variance: float) -> Tensor:

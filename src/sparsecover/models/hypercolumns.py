@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from sparsecover.classes import UNLABELLED
 from sparsecover.errors import ModelError
 from sparsecover.labels import class_weights
-from sparsecover.models.edge_smoothing import EdgeVariance, count_places, filter_radius, smooth_logits
+from sparsecover.models.edge_smoothing import EDGE_VARIANCE, EdgeVariance, count_places, filter_radius, smooth_logits
 from sparsecover.models.efficientnet_lite import CHANNELS, STRIDE, EfficientNetLite0, load_imagenet
 from sparsecover.models.features import MultiScaleFeatures
 from sparsecover.models.network import SegmentationNetwork, pad, two_logits
@@ -114,7 +114,7 @@ class Hypercolumns(SegmentationNetwork):
         if self.training or not self.smooth_px:
             return logits
         with torch.autocast(images.device.type, enabled=False):
-            variance = EdgeVariance().value if self.edge_variance is None else self.edge_variance
+            variance = EDGE_VARIANCE if self.edge_variance is None else self.edge_variance
             return smooth_logits(logits, *_guide(images), self.smooth_px, variance)
 
     def compute_logits(self, images: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsecover.config import Config, apply_setting
+from sparsecover.config import Config, apply_setting, nested
 from sparsecover.pipeline.network_choice import CONTEXT_PX, FITTED, TRAINED, choose_network, tells_training
 
 QUICK_MODEL = "random-forest-features"
@@ -55,16 +55,9 @@ def choose_recipe(
 
 def network_in(settings: Sequence[str]) -> str | None:
     """The network that settings of the form ``dotted.key=value`` name, if they do."""
-    model = _nested(settings).get("model")
+    model = nested(settings).get("model")
     name = model.get("name") if isinstance(model, dict) else None
     return name if isinstance(name, str) else None
-
-
-def _nested(settings: Sequence[str]) -> dict[str, Any]:
-    given: dict[str, Any] = {}
-    for setting in settings:
-        apply_setting(given, setting)
-    return given
 
 
 def explain_recipe(
@@ -86,7 +79,7 @@ def explain_recipe(
 
 def _network(counts: np.ndarray | None, gpu: bool, minutes: float | None, settings: Sequence[str]) -> str:
     """What the labels call for; the usual network where time or settings are given to train it."""
-    if counts is None or minutes is not None or tells_training(_dotted(_nested(settings))):
+    if counts is None or minutes is not None or tells_training(_dotted(nested(settings))):
         return TRAINED
     return choose_network(counts, gpu=gpu)[0]
 
