@@ -125,17 +125,15 @@ def check_labels(counts: np.ndarray, scheme: ClassScheme, pixels: int) -> list[F
     absent = [name for name, count in zip(scheme.names, counts, strict=True) if not count]
     if absent:
         findings.append(Finding("warning", f"No pixel is labelled as {_some(absent)}; the map will not show it."))
-    few = [
-        f"{name} ({count})"
-        for name, count in zip(scheme.names, counts, strict=True)
-        if 0 < count < MIN_PIXELS_TO_VALIDATE
-    ]
+    few = {
+        name: int(count) for name, count in zip(scheme.names, counts, strict=True) if 0 < count < MIN_PIXELS_TO_VALIDATE
+    }
     if few:
         findings.append(
             Finding(
                 "warning",
-                f"Very few labelled pixels: {_some(few)}.",
-                "Their accuracy cannot be told; add some labels, or give points a radius with --radius.",
+                f"Very few labelled pixels: {_some(_counted(few))}.",
+                "Their accuracy cannot be told; add some labels. (Points can be given a radius with --radius.)",
             )
         )
     if present > 1 and counts.max() / counts[counts > 0].min() > IMBALANCE:
@@ -171,11 +169,10 @@ def check_groups(rasters: Sequence[LabelRaster], scheme: ClassScheme, link_px: i
     few = {name: int(n) for name, n in zip(scheme.names, groups, strict=True) if 0 < n < ENOUGH_GROUPS}
     if not few:
         return []
-    listed = _some([f"{name} ({n})" for name, n in few.items()])
     return [
         Finding(
             "warning" if 1 in few.values() else "note",
-            f"Few groups of labels (polygons, clusters of points): {listed}.",
+            f"Few groups of labels (polygons, clusters of points): {_some(_counted(few))}.",
             f"Label at least {ENOUGH_GROUPS} places of a class, apart from each other: one is held out to measure the "
             "accuracy, the others teach. A class in one place is not measured.",
         )
@@ -290,6 +287,11 @@ def _digest(paths: tuple[str, ...]) -> str:
         else:
             total.update(str(path).encode())
     return total.hexdigest()
+
+
+def _counted(counts: Mapping[str, int]) -> list[str]:
+    """Classes with a count behind each; one whose name is a number is called a class."""
+    return [f"{f'class {name}' if name.isdigit() else name} ({count})" for name, count in counts.items()]
 
 
 def _some(names: Sequence[str], limit: int = 8) -> str:

@@ -223,7 +223,8 @@ def curves(history: History, panels: Sequence[Panel] = ("loss", "score"), theme:
     """Training curves as a PNG.
 
     Args:
-        history: one mapping an epoch; see ``panel_columns``. Values that are no numbers are left out.
+        history: one mapping an epoch (or, where they have none, a step); see ``panel_columns``. Values that are no
+            numbers are left out.
         panels: which, from left to right.
         theme: ``paper`` is opaque; ``light`` and ``dark`` are transparent for pages of that kind.
     """
@@ -231,7 +232,7 @@ def curves(history: History, panels: Sequence[Panel] = ("loss", "score"), theme:
     for axis, panel in zip(axes, panels, strict=True):
         _draw_lines(axis, history, panel_columns(history, panel), theme)
         axis.set_title(panel.capitalize(), loc="left", fontsize=10, color=THEMES[theme].text)
-        axis.set_xlabel("epoch", fontsize=9, color=THEMES[theme].text)
+        axis.set_xlabel(_counter(history), fontsize=9, color=THEMES[theme].text)
         if panel == "score":
             axis.set_ylim(0, 1)
     return saved(figure, theme)
@@ -247,15 +248,20 @@ def panel_columns(history: History, panel: Panel) -> list[str]:
     return [c for c in columns if any(np.isfinite(_number(row.get(c))) for row in history)]
 
 
+def _counter(history: History) -> str:
+    """What the rows of a history are counted by."""
+    return "step" if history and "epoch" not in history[0] and "step" in history[0] else "epoch"
+
+
 def _draw_lines(axis: "Axes", history: History, columns: Sequence[str], theme: ThemeName) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    look, handles = THEMES[theme], []
+    look, handles, counter = THEMES[theme], [], _counter(history)
     for color, column in zip(look.lines, columns, strict=False):
-        points = [(_number(row.get("epoch", i + 1)), _number(row.get(column))) for i, row in enumerate(history)]
-        epochs, values = np.asarray([point for point in points if np.isfinite(point).all()]).T
-        marker = "o" if len(epochs) < 3 else None  # a line of one point would not be seen
-        handles += axis.plot(epochs, values, color=color, linewidth=1.8, marker=marker, label=_words(column))
+        points = [(_number(row.get(counter, i + 1)), _number(row.get(column))) for i, row in enumerate(history)]
+        places, values = np.asarray([point for point in points if np.isfinite(point).all()]).T
+        marker = "o" if len(places) < 3 else None  # a line of one point would not be seen
+        handles += axis.plot(places, values, color=color, linewidth=1.8, marker=marker, label=_words(column))
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no half epoch
     if handles:
         falls = columns[0].endswith("loss")  # elsewhere lines rise; looking for the best corner can take long and warn

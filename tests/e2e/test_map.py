@@ -241,13 +241,26 @@ def test_the_configuration_beside_a_map_is_the_resolved_one(mapped: Path) -> Non
     assert config["train"]["precision"] in ("fp32", "bf16")
 
 
-def test_the_configuration_beside_a_map_trains_on_the_same_data(mapped: Path, cli: Command, tmp_path: Path) -> None:
+def test_the_configuration_beside_a_map_trains_on_the_same_labels(mapped: Path, cli: Command, tmp_path: Path) -> None:
     result = cli("train", "--config", mapped / "config.yaml", "--set", "train.epochs=1", "--out", tmp_path / "run")
     assert result.returncode == 0, result.stderr
     budgets = [json.loads((out / "metrics.json").read_text())["labelled_pixels"] for out in (mapped, tmp_path / "run")]
-    assert budgets[0]["train"] > 0
-    assert budgets[1]["train"] > 0
-    assert sum(budgets[0].values()) == sum(budgets[1].values())
+    assert budgets[0]["train"] == budgets[1]["train"] > 0
+    assert budgets[0]["held_out"] == budgets[1]["validation"] > 0
+
+
+def test_few_places_of_a_class_are_told_before_and_in_the_report(
+    small: SmallScene, cli: Command, tmp_path: Path
+) -> None:
+    features = gpd.read_file(small.labels).iloc[[0, 1, 6, 7]]
+    features["class"] = [3, 3, 5, 5]
+    features.to_file(tmp_path / "few.gpkg")
+    arguments = ("--labels", tmp_path / "few.gpkg", "--field", "class", "--quick", "--out", tmp_path / "out")
+    assert cli("map", small.scene, *arguments).returncode == 0
+    said = "Few groups of labels (polygons, clusters of points): class 3 (2), class 5 (2)."
+    assert said in (tmp_path / "out/report.html").read_text()
+    checked = cli("check", small.scene, *arguments[:4])
+    assert said in " ".join(checked.stdout.split())
 
 
 def test_a_model_that_is_handed_on_does_not_tell_where_the_data_lay(mapped: Path, small: SmallScene) -> None:

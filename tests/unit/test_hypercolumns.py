@@ -23,7 +23,7 @@ from sparsecover.models import create_model, efficientnet_lite
 from sparsecover.models.edge_smoothing import EdgeVariance, count_places, filter_radius, smooth_logits
 from sparsecover.models.efficientnet_lite import CHANNELS, EfficientNetLite0, load_imagenet
 from sparsecover.models.guided_filter import guided_filter
-from sparsecover.models.hypercolumns import Hypercolumns
+from sparsecover.models.hypercolumns import STEPS_A_LOSS, Hypercolumns
 from sparsecover.models.pixel_draw import draw_pixels
 from sparsecover.models.pretrained import read_weights
 from sparsecover.models.torchvision_pairing import import_beside_torchvision
@@ -143,7 +143,9 @@ def test_it_learns_textures_from_a_few_clicks() -> None:
     with torch.inference_mode():
         right = network(unseen).argmax(1) == truth
     assert right.float().mean() > 0.9  # a guess would have a third
-    assert network.losses[-1] < network.losses[0]
+    curve = list(network.losses.items())
+    assert curve[0][0] == STEPS_A_LOSS
+    assert curve[-1][1] < curve[0][1]
 
 
 def test_the_seed_decides_and_unlabelled_windows_change_nothing() -> None:

@@ -59,7 +59,7 @@ class Hypercolumns(SegmentationNetwork):
         binary_head: see :class:`SegmentationNetwork`.
 
     Attributes:
-        losses: mean training losses in equal parts of the last fit, in order.
+        losses: mean training losses of the last fit, by the step up to which each was taken since the one before.
 
     Raises:
         ModelError: weights that are not there or not of this encoder, or options that cannot be meant.
@@ -89,7 +89,7 @@ class Hypercolumns(SegmentationNetwork):
         self.dropout = dropout
         self.smooth_px = smooth_px
         self.edge_variance = edge_variance
-        self.losses: list[float] = []
+        self.losses: dict[int, float] = {}
         self.features = MultiScaleFeatures(in_channels)
         self.encoder = EfficientNetLite0(max(count for _, count in _SCALES))
         if encoder_weights is not None and not self.encoder.stem[1].weight.is_meta:
@@ -259,8 +259,8 @@ class Hypercolumns(SegmentationNetwork):
             self.first.bias.sub_(self.first.weight @ mean)
 
 
-def _descend(classifier: nn.Module, loss_of: Callable[[Tensor], Tensor], count: int) -> list[float]:
-    """Lower a loss of samples by their indices; the mean losses of equal parts of the way."""
+def _descend(classifier: nn.Module, loss_of: Callable[[Tensor], Tensor], count: int) -> dict[int, float]:
+    """Lower a loss of samples by their indices; the mean losses by the step up to which each was taken."""
     steps = min(_STEPS[0] + count // _SAMPLES_A_STEP, _STEPS[1])
     optimiser = torch.optim.AdamW(classifier.parameters(), lr=_RATE, weight_decay=_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=steps)
@@ -272,7 +272,8 @@ def _descend(classifier: nn.Module, loss_of: Callable[[Tensor], Tensor], count: 
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
-    return [float(part.mean()) for part in np.array_split(losses, steps // STEPS_A_LOSS)]
+    ends = range(STEPS_A_LOSS, steps + 1, STEPS_A_LOSS)
+    return {end: float(losses[end - STEPS_A_LOSS : end].mean()) for end in ends}
 
 
 def _three(images: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """``check``: the findings on what a user is about to train on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from sparsecover.errors import SparseCoverError
 from sparsecover.losses import check_loss
 from sparsecover.models import check_model
 from sparsecover.pipeline.holding_out import BUFFER_PX
-from sparsecover.pipeline.inputs import LabelOptions, Pair, count_labels, open_inputs
+from sparsecover.pipeline.inputs import Inputs, LabelOptions, Pair, count_labels, open_inputs
 from sparsecover.pipeline.scene_files import expand
 from sparsecover.pipeline.splitting import split_dataset
+from sparsecover.raster import Scene
 
 _SCENES_LOOKED_AT = 50
 _SEVERITIES = ("error", "warning", "note")
@@ -47,11 +48,17 @@ def check_inputs(
         )  # fmt: skip
     except SparseCoverError as error:
         return CheckResult((Finding("error", str(error)),), [], ())
-    findings = check_scenes(inputs.scenes)
-    findings += check_labels(inputs.counts, inputs.scheme, inputs.pixels)
-    findings += check_field(inputs.table)
-    findings += check_groups([labels for _, labels in inputs.pairs], inputs.scheme, BUFFER_PX)
-    return CheckResult(tuple(findings), inputs.table, tuple(inputs.notes))
+    return CheckResult(tuple(findings_on(inputs, inputs.scenes)), inputs.table, tuple(inputs.notes))
+
+
+def findings_on(inputs: Inputs, scenes: Iterable[Scene]) -> list[Finding]:
+    """What there is to say about labels, and about those scenes that are looked at."""
+    return [
+        *check_scenes(scenes),
+        *check_labels(inputs.counts, inputs.scheme, inputs.pixels),
+        *check_field(inputs.table),
+        *check_groups([labels for _, labels in inputs.pairs], inputs.scheme, BUFFER_PX),
+    ]
 
 
 def check_config(path: Path, settings: Sequence[str] = ()) -> CheckResult:

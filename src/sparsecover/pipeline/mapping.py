@@ -10,12 +10,13 @@ from pathlib import Path
 
 from sparsecover import figures
 from sparsecover.checkpoint import Checkpoint, save_checkpoint
-from sparsecover.checks import Finding, check_field, check_labels, check_scenes
+from sparsecover.checks import Finding
 from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
 from sparsecover.errors import DataError
 from sparsecover.evaluation import Accumulator, Assessment
 from sparsecover.inference import MapProduct, predict
+from sparsecover.pipeline.checking import findings_on
 from sparsecover.pipeline.contest import FORESTS, Contest, title
 from sparsecover.pipeline.files import prepare_folder, results_in, unique_names, write_file
 from sparsecover.pipeline.given_data import GivenData, given_data
@@ -23,7 +24,7 @@ from sparsecover.pipeline.holding_out import Split, split_labels
 from sparsecover.pipeline.inputs import Inputs, LabelOptions, Pair, count_labels, open_inputs
 from sparsecover.pipeline.predicting import listen_to_prediction
 from sparsecover.pipeline.provenance import command_line
-from sparsecover.pipeline.recipe import choose_recipe, explain_recipe, network_in
+from sparsecover.pipeline.recipe import choose_recipe, explain_recipe, idle_sections, network_in
 from sparsecover.pipeline.reporting import map_report, map_views
 from sparsecover.pipeline.scene_files import expand
 from sparsecover.pipeline.scoring import budget, gather_scores, score_checkpoint
@@ -207,8 +208,7 @@ def _trained_before(out: Path) -> float:
 
 def _checked(inputs: Inputs) -> list[Finding]:
     """Findings on scenes and labels; one that makes training senseless is raised."""
-    findings = check_scenes(scene for scene, _ in inputs.pairs)
-    findings += [*check_labels(inputs.counts, inputs.scheme, inputs.pixels), *check_field(inputs.table)]
+    findings = findings_on(inputs, [scene for scene, _ in inputs.pairs])
     errors = [str(finding) for finding in findings if finding.severity == "error"]
     if errors:
         raise DataError("\n".join(errors))
@@ -304,9 +304,10 @@ def _write(result: MapResult, split: Split, given: GivenData) -> None:
     write_file(out / "metrics.json", json.dumps(metrics, indent=2))
     # Here alone, and not in the model: that is handed on, and the folders of its data are nobody else's business.
     config = given.in_config(
-        Config.from_dict(result.trained.config), keep_split="split" in result.config.model_fields_set
-    )
-    write_file(out / "config.yaml", given.header(command_line()) + config.to_yaml())
+        Config.from_dict(result.trained.config), split.buffer_px,
+        keep_split="split" in result.config.model_fields_set,
+    )  # fmt: skip
+    write_file(out / "config.yaml", given.header(command_line()) + idle_sections(config) + config.to_yaml())
     write_file(out / "overview.png", views[0].overview(result.checkpoint.scheme))
     scheme = result.checkpoint.scheme
     write_file(out / "per_class_iou.png", figures.per_class_iou(scheme.names, scheme.colors, assessment.iou))

@@ -10,6 +10,9 @@ from sparsecover.pipeline.network_choice import CONTEXT_PX, FITTED, TRAINED, cho
 
 QUICK_MODEL = "random-forest-features"
 
+LOOP_SECTIONS = frozenset({"augment", "loss", "optim", "schedule", "train"})
+"""Of a configuration, what only a network that learns in epochs looks at."""
+
 # Steps of a `map` training where no time is given: about three minutes on two cores.
 _STEPS_CPU, _STEPS_GPU, _EPOCHS = 800, 3000, 20
 
@@ -58,6 +61,21 @@ def network_in(settings: Sequence[str]) -> str | None:
     model = nested(settings).get("model")
     name = model.get("name") if isinstance(model, dict) else None
     return name if isinstance(name, str) else None
+
+
+def learns_in_epochs(config: Config) -> bool:
+    """Whether the model is trained in a loop; forests and hypercolumns are fitted at once."""
+    return not config.model.name.startswith("random-forest") and config.model.name != FITTED
+
+
+def idle_sections(config: Config) -> str:
+    """A comment for the top of a configuration file, where its model has no use for some of it; else nothing."""
+    if learns_in_epochs(config):
+        return ""
+    return (
+        f"# {config.model.name} is fitted at once: augment, loss, optim, schedule and train (but for its precision and "
+        "deterministic) are for networks that learn in epochs.\n"
+    )
 
 
 def explain_recipe(

@@ -12,6 +12,7 @@ from sparsecover.labels import LabelRaster
 from sparsecover.pipeline.contest import title
 from sparsecover.pipeline.holding_out import Split
 from sparsecover.pipeline.provenance import command_line
+from sparsecover.pipeline.recipe import LOOP_SECTIONS, learns_in_epochs
 from sparsecover.raster import Scene, open_scene
 from sparsecover.training.history import read_history
 
@@ -51,12 +52,19 @@ def map_report(result: "MapResult", split: Split, views: list[SceneView]) -> str
             notes=[*result.notes, *_of(result, "note")],
             reasons=result.reasons,
             seconds=result.seconds,
-            config_yaml=yaml.safe_dump(dict(result.trained.config), sort_keys=False),
+            config_yaml=_training_settings(result),
             versions=result.checkpoint.versions,
             command=command_line(),
             created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         )
     )
+
+
+def _training_settings(result: "MapResult") -> str:
+    """The configuration without what `map` takes from its arguments: the command tells these."""
+    idle = {"data", "classes", "split"} | (set() if learns_in_epochs(result.config) else LOOP_SECTIONS)
+    config = {key: value for key, value in result.trained.config.items() if key not in idle}
+    return yaml.safe_dump(config, sort_keys=False)
 
 
 def _comparisons(result: "MapResult") -> list[Comparison]:

@@ -60,8 +60,8 @@ def fit_pixels(run: Run, files: RunFiles) -> Checkpoint:
     model = run.model.eval()
     scores = None if run.held is None else _scored(run, run.held)
     save_checkpoint(files.out / LAST, make_checkpoint(run, model, scores, options))
-    losses = getattr(run.model, "losses", ())  # a forest has none
-    history: History = [{"epoch": number, "train_loss": loss} for number, loss in enumerate(losses, start=1)]
+    losses: dict[int, float] = getattr(run.model, "losses", {})  # a forest has none
+    history: History = [{"step": step, "train_loss": loss} for step, loss in losses.items()]
     if history:
         files.write_text("history.csv", as_csv(history))
     return files.finish(LAST, history)
