@@ -132,7 +132,7 @@ def test_what_cannot_be_meant_ends_without_results(
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
-@pytest.mark.parametrize("part", ["model={name: unt}", "loss={name: dicece}"])
+@pytest.mark.parametrize("part", ["model={name: unt}", "loss={name: dicece}", "data.simulate.sampler=pixel"])
 @pytest.mark.parametrize(
     "command",
     [

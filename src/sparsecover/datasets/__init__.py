@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sparsecover.datasets.opening import open_listing as open_listing
     from sparsecover.datasets.pair import Dataset as Dataset
     from sparsecover.datasets.pair import Pair as Pair
+    from sparsecover.datasets.pair import check_sampler as check_sampler
     from sparsecover.datasets.pair import simulate_pairs as simulate_pairs
     from sparsecover.datasets.split import Split as Split
     from sparsecover.datasets.split import apply_plan as apply_plan
@@ -37,6 +38,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "open_listing": "opening",
         "Dataset": "pair",
         "Pair": "pair",
+        "check_sampler": "pair",
         "simulate_pairs": "pair",
         "Split": "split",
         "apply_plan": "split",

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from sparsecover.classes import ClassScheme
+import numpy as np
+
+from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.config import SimulateConfig
 from sparsecover.grid import Window
 from sparsecover.labels import LabelFile, LabelRaster, simulate_labels
+from sparsecover.labels.arrays import Indices
 from sparsecover.raster import Scene
 
 Labels = LabelRaster | LabelFile
@@ -46,6 +49,15 @@ class Dataset:
     left_out: list[str] = field(default_factory=list)
 
 
+def check_sampler(config: SimulateConfig) -> None:
+    """Refuse what no labels could be drawn by, before any are read.
+
+    Raises:
+        LabelError: an unknown sampler or option, or a budget that the sampler does not take.
+    """
+    _drawn(np.full((1, 1), UNLABELLED, np.uint8), config, "")
+
+
 def simulate_pairs(pairs: Sequence[Pair], config: SimulateConfig) -> list[Pair]:
     """Pairs that keep only a simulated part of their labels, the same for the same seed and names of the pairs."""
     return [_simulate(pair, config) for pair in pairs]
@@ -55,6 +67,9 @@ def _simulate(pair: Pair, config: SimulateConfig) -> Pair:
     labels = pair.labels
     if isinstance(labels, LabelFile) and config.sampler == "pixels" and config.fraction is not None:
         return pair.with_labels(replace(labels, fraction=config.fraction, seed=config.seed, scene_id=pair.name))
-    budget = {"fraction": config.fraction, "n": config.n, "seed": config.seed, "scene_id": pair.name}
-    values = simulate_labels(labels.values, config.sampler, **budget, **config.options)  # type: ignore[arg-type]
-    return pair.with_labels(labels.with_values(values))
+    return pair.with_labels(labels.with_values(_drawn(labels.values, config, pair.name)))
+
+
+def _drawn(mask: Indices, config: SimulateConfig, scene_id: str) -> Indices:
+    budget = {"fraction": config.fraction, "n": config.n, "seed": config.seed, "scene_id": scene_id}
+    return simulate_labels(mask, config.sampler, **budget, **config.options)  # type: ignore[arg-type]

@@ -14,7 +14,6 @@ from typing import Any
 from sparsecover.config import Config, put_setting
 from sparsecover.errors import ConfigError, LabelError, MissingPartError, ModelError, nearest
 from sparsecover.experiments.recipe import Changes, Recipe
-from sparsecover.labels.simulate import make_budget
 from sparsecover.training import check_parts
 
 Cell = dict[str, str]
@@ -121,12 +120,9 @@ def plan_jobs(recipe: Recipe, folder: Path) -> list[Job]:
 
 
 def _check_names(config: Config) -> None:
-    """Refuse networks, losses, regularisers and samplers that do not exist; a missing extra only fails its own jobs."""
+    """Refuse parts that do not exist or cannot be meant; a missing extra only fails its own jobs."""
     with contextlib.suppress(MissingPartError):
         check_parts(config)
-    drawn = config.data.simulate
-    if drawn is not None:
-        make_budget(drawn.sampler, fraction=drawn.fraction, n=drawn.n, seed=drawn.seed, scene_id="")
 
 
 def _jobs_of(recipe: Recipe, cell: Cell, folder: Path) -> Iterator[Job]:

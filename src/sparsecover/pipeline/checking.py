@@ -7,7 +7,7 @@ from typing import Any
 
 from sparsecover.checks import Finding, check_field, check_groups, check_labels, check_leakage, check_scenes
 from sparsecover.config import Config
-from sparsecover.datasets import open_dataset
+from sparsecover.datasets import check_sampler, open_dataset
 from sparsecover.errors import SparseCoverError
 from sparsecover.losses import check_loss
 from sparsecover.models import check_model
@@ -64,6 +64,8 @@ def findings_on(inputs: Inputs, scenes: Iterable[Scene]) -> list[Finding]:
 def check_config(path: Path, settings: Sequence[str] = ()) -> CheckResult:
     """Check the data, labels and split of a configuration."""
     config = Config.from_yaml(path, settings)
+    if config.data.simulate is not None:
+        check_sampler(config.data.simulate)
     check_model(config.model.name)
     check_loss(config.loss.name)
     dataset = open_dataset(config.data, config.classes)

@@ -6,6 +6,7 @@ import numpy as np
 
 from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
+from sparsecover.datasets import check_sampler
 from sparsecover.errors import ConfigError, DataError, SceneError
 from sparsecover.losses import check_loss
 from sparsecover.models import check_model
@@ -20,12 +21,14 @@ _PREVIEWS = 200  # and at most this many of them
 
 
 def check_parts(config: Config) -> None:
-    """Refuse a network, a loss or a regulariser that cannot be meant, before scenes are read.
+    """Refuse a sampler, a network, a loss or a regulariser that cannot be meant, before scenes are read.
 
     Raises:
-        ModelError: unknown names or options, with near matches, and values that cannot be meant.
+        ModelError, LabelError: unknown names or options, with near matches, and values that cannot be meant.
         MissingPartError: the network needs an optional part that is not installed.
     """
+    if config.data.simulate is not None:
+        check_sampler(config.data.simulate)
     check_model(config.model.name, config.model.options)
     check_loss(config.loss.name, config.loss.options)
     chosen_regularisers(config)
