@@ -190,25 +190,27 @@ def test_scores_are_pooled_over_folds_and_forests_stand_beside_networks(done: tu
     assert forest.miou.mean > 0.9
     assert forest.spent_pixels == pytest.approx(0.1 * 2 * 40 * 40, rel=0.2)
     assert network.gain == pytest.approx(network.miou.mean - forest.miou.mean)
+    for outcome in (*network.outcomes, *forest.outcomes):
+        assert outcome.taught.keys() == {"water", "land", "tree"}
+        assert sum(outcome.taught.values()) == outcome.spent_pixels
     results = rows_of(result.out / "results.csv")
     assert {row["fold"] for row in results} == {"fold 1", "fold 2"}
     assert all(float(row["peak_memory_mib"]) > 50 for row in results)
 
 
 def test_a_failure_is_shown_and_does_not_lose_the_rest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    wrong = {"data.simulate": {"sampler": "points", "n": 9, "options": {"min_distanc_px": 3}}}
-    grid = {"method": {"wrong": wrong, "forest": {"model": {"name": "random-forest", "trees": 5}}}}
+    grid = {"method": {"wrong": {"data.bands": [1, 7]}, "forest": {"model": {"name": "random-forest", "trees": 5}}}}
     out = tmp_path / "out"
     arguments = ["experiment", str(study(tmp_path, grid=grid)), "--out", str(out)]
     assert run(arguments) == 2
     told = capsys.readouterr()
-    assert "The sampler 'points' has no option" in told.err
+    assert "Give different numbers from 1 to 3" in told.err
     assert "2 of 4 jobs failed" in told.err
     assert "Traceback" not in told.err
     assert [row["state"] for row in rows_of(out / "results.csv")] == ["failed", "failed", "done", "done"]
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "wrong, fold 1, seed 0 and 1 more failed." in page
-    assert "The sampler &#39;points&#39; has no option" in page
+    assert "Give different numbers from 1 to 3" in page
     assert run([*arguments, "--list"]) == 0
     listed = capsys.readouterr().out
     assert (listed.count("failed"), listed.count("done")) == (2, 2)
@@ -237,6 +239,7 @@ def test_a_stopped_and_a_killed_study_go_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sparsecover", "experiment", str(recipe), "--out", str(out),
                *(word for setting in settings for word in ("--set", setting))]  # fmt: skip
     said = stopped(command, signal.SIGINT, lambda: any((out / "jobs").glob("*/state.pt")), 130)
+    assert "U-Net, fold 1, seed 0" in said  # what is at work is told before it ends
     assert "The same command goes on from here" in said
     (state,) = (out / "jobs").glob("*/state.pt")
     assert not (state.parent / "result.json").exists()

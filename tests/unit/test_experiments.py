@@ -162,7 +162,11 @@ def outcome(job: Job, hits: int = 90, pixels: int = 100, error: str | None = Non
     matrix = np.array([[hits, 100 - hits], [100 - hits, hits]])
     scenes = {f"scene {i}": matrix + i for i in range(12)}
     counts = {"train": pixels, "validation": 5}
-    return Outcome(job, Path("jobs"), None, False, SCHEME, scenes, counts, pixels + 5, 2.0, 300, None)
+    taught = dict.fromkeys(SCHEME.names, pixels // 2)
+    return Outcome(
+        job, Path("jobs"), scheme=SCHEME, scenes=scenes, labelled_pixels=counts, spent_pixels=pixels + 5, taught=taught,
+        seconds=2.0, peak_memory_mib=300,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +233,16 @@ def test_tables_show_everything_and_what_failed(study: tuple) -> None:
     assert "| 0.6100 |" in page
     assert "wide, 100%, seed 0 and 1 more: The loss is not finite." in page
     assert failures(rows) == [("wide, 100%, seed 0 and 1 more", "The loss is not finite.")]
+    assert "a map of land alone would have mIoU 0.250 and accuracy 0.500." in page  # both classes are half of the truth
+    assert "Without a training label" not in page
+
+
+def test_classes_that_nothing_could_be_learned_of_are_named_below_the_table(study: tuple) -> None:
+    given, jobs, outcomes, _ = study
+    name = jobs[0].name
+    poor = outcomes | {name: replace(outcomes[name], taught={"land": 50, "water": 0})}
+    page = markdown(given, summarize(given, jobs, poor))
+    assert "Without a training label, so that nothing could be mapped as it: water (1 of 8 jobs)." in page
 
 
 def test_plots_with_and_without_a_budget(study: tuple) -> None:

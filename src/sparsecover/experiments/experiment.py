@@ -92,12 +92,11 @@ def run_experiment(
     tasks = _tasks(planned, folder, reporter)
     study = _Study(plan, folder, tasks, reporter)
     reporter.stage(f"{len(tasks)} jobs, {len(study.outcomes)} of them finished before")
-    reporter.progress(len(study.outcomes), len(tasks))
     left = [task for task in tasks if task.job.name not in study.outcomes]
     if not left:
         reporter.note("There is nothing left to train; tables and report are written anew.")
     try:
-        run_tasks(left, parallel=max(1, jobs), device=device, ended=study.ended)
+        run_tasks(left, parallel=max(1, jobs), device=device, begun=study.begun, ended=study.ended)
     except (KeyboardInterrupt, SystemExit) as stop:
         study.write_tables()
         how = f"The same command goes on from here; what is done is in {folder}."
@@ -163,6 +162,11 @@ class _Study:
         self.jobs = [task.job for task in tasks]
         ended = {task.job.name: task.outcome() for task in tasks}
         self.outcomes = {name: outcome for name, outcome in ended.items() if outcome and outcome.error is None}
+
+    def begun(self, task: Task) -> None:
+        """Tell which job is at work; of several the last that began."""
+        self.reporter.stage(task.job.name)
+        self.reporter.progress(len(self.outcomes), len(self.jobs))
 
     def ended(self, task: Task, outcome: Outcome) -> None:
         """Tell of a job's end and write the tables anew."""

@@ -26,6 +26,7 @@ class Outcome:
         scheme: the classes; None after an error.
         scenes: confusion matrix int64 [K, K] of each scored scene.
         labelled_pixels: by side; ``spent_pixels`` counts those that trained or chose the network.
+        taught: labelled training pixels by the name of the class.
         seconds: of training and scoring, all sessions together.
         peak_memory_mib, gpu_memory_mib: the most that was held; the latter None without a GPU.
     """
@@ -38,6 +39,7 @@ class Outcome:
     scenes: Mapping[str, metrics.Confusion] = field(default_factory=dict)
     labelled_pixels: Mapping[str, int] = field(default_factory=dict)
     spent_pixels: int = 0
+    taught: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     peak_memory_mib: int = 0
     gpu_memory_mib: int | None = None
@@ -46,6 +48,13 @@ class Outcome:
     def reason(self) -> str:
         """The error in one line."""
         return " ".join((self.error or "").split())
+
+    @property
+    def untaught(self) -> list[str]:
+        """Classes that lie on scored ground and have no training label."""
+        names = self.scheme.names if self.scheme else ()
+        present = self.confusion.sum(axis=1) > 0
+        return [name for name, there in zip(names, present, strict=True) if there and self.taught.get(name) == 0]
 
     @property
     def confusion(self) -> metrics.Confusion:
@@ -64,6 +73,7 @@ class Outcome:
             scenes={scene: np.array(counts, np.int64) for scene, counts in result["scenes"].items()},
             labelled_pixels=result["labelled_pixels"],
             spent_pixels=result["spent_pixels"],
+            taught=result.get("taught", {}),
             seconds=result["seconds"],
             peak_memory_mib=result["peak_memory_mib"],
             gpu_memory_mib=result["gpu_memory_mib"],

@@ -43,10 +43,18 @@ class _Running:
     slot: int
 
 
-def run_tasks(tasks: Sequence[Task], *, parallel: int, device: str, ended: Callable[[Task, Outcome], None]) -> None:
+def run_tasks(
+    tasks: Sequence[Task],
+    *,
+    parallel: int,
+    device: str,
+    begun: Callable[[Task], None],
+    ended: Callable[[Task, Outcome], None],
+) -> None:
     """Run jobs, at most ``parallel`` at once.
 
     Args:
+        begun: told of each job when it begins.
         ended: told of each job when it has ended, well or not.
 
     Raises:
@@ -60,6 +68,7 @@ def run_tasks(tasks: Sequence[Task], *, parallel: int, device: str, ended: Calla
                 slot = min(set(range(parallel)) - {one.slot for one in running.values()})
                 one = _start(context, waiting.popleft(), device, slot, parallel)
                 running[one.process.sentinel] = one
+                begun(one.task)
             for sentinel in wait(list(running)):
                 one = running.pop(int(sentinel))  # type: ignore[arg-type]
                 ended(one.task, _outcome(one))

@@ -11,6 +11,7 @@ from sparsecover import metrics
 from sparsecover.experiments.jobs import Job
 from sparsecover.experiments.outcome import Outcome
 from sparsecover.experiments.recipe import Recipe
+from sparsecover.experiments.remarks import remarks
 from sparsecover.experiments.summary import CellScores, Spread
 
 Row = dict[str, Any]
@@ -105,6 +106,7 @@ class Written:
     Attributes:
         head: titles of the columns.
         rows: texts, one list a cell.
+        remarks: sentences to stand below.
     """
 
     def __init__(self, recipe: Recipe, rows: Sequence[CellScores], *, short: bool = False) -> None:
@@ -123,6 +125,7 @@ class Written:
         columns["jobs"] = ["" if not (row.failed or row.missing) else _jobs(row) for row in rows]
         kept = {name: texts for name, texts in columns.items() if any(texts) and (not short or name not in _LONG)}
         self.head = list(kept)
+        self.remarks = remarks(rows)
         self.rows = [list(texts) for texts in zip(*kept.values(), strict=True)]
 
 
@@ -130,7 +133,8 @@ def markdown(recipe: Recipe, rows: Sequence[CellScores]) -> str:
     """The study as a page of Markdown: a table for each panel, then what failed."""
     parts = [f"# {recipe.title}", *([recipe.about.strip()] if recipe.about else [])]
     for name, of_panel in panels(recipe, rows).items():
-        parts += [*([f"## {name}"] if name else []), _markdown_table(Written(recipe, of_panel))]
+        table = Written(recipe, of_panel)
+        parts += [*([f"## {name}"] if name else []), _markdown_table(table), *table.remarks]
     parts += [legend(recipe, rows)]
     if failed := failures(rows):
         parts += ["## Failed", "\n".join(f"- {name}: {reason}" for name, reason in failed)]

@@ -76,6 +76,7 @@ def _result(job: Job, folder: Path, device: str) -> dict[str, Any]:
     return {
         "classes": checkpoint.scheme.as_dicts(),
         "labelled_pixels": counts,
+        "taught": checkpoint.metrics["labelled_pixels_by_class"]["train"],
         "spent_pixels": counts["train"] + (counts.get("validation", 0) if _steers(job, folder) else 0),
         "scenes": scenes,
         "seconds": round(earlier + time.monotonic() - start, 1),
