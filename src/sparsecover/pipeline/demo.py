@@ -11,7 +11,8 @@ from sparsecover.evaluation import Assessment
 from sparsecover.inference import predict
 from sparsecover.pipeline.evaluating import evaluate_map_files
 from sparsecover.pipeline.files import write_file
-from sparsecover.pipeline.mapping import BASELINE, MapResult, fit_baseline, make_map
+from sparsecover.pipeline.map_job import BASELINE, fit_baseline
+from sparsecover.pipeline.mapping import MapResult, make_map
 from sparsecover.progress import Reporter, Silent
 from sparsecover.training.memory import peak_bytes
 

@@ -2,41 +2,31 @@
 
 import functools
 import json
-import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sparsecover import figures
 from sparsecover.checkpoint import Checkpoint, save_checkpoint
 from sparsecover.checks import Finding
-from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
 from sparsecover.errors import DataError
-from sparsecover.evaluation import Accumulator, Assessment
-from sparsecover.inference import MapProduct, predict
+from sparsecover.evaluation import Assessment
+from sparsecover.inference import MapProduct
 from sparsecover.pipeline.checking import findings_on
-from sparsecover.pipeline.contest import FORESTS, Contest, title
-from sparsecover.pipeline.files import prepare_folder, results_in, unique_names, write_file
+from sparsecover.pipeline.contest import Contest
+from sparsecover.pipeline.files import results_in, write_file
 from sparsecover.pipeline.given_data import GivenData, given_data
 from sparsecover.pipeline.holding_out import Split, split_labels
 from sparsecover.pipeline.inputs import Inputs, LabelOptions, Pair, count_labels, open_inputs
-from sparsecover.pipeline.predicting import listen_to_prediction
+from sparsecover.pipeline.map_job import BASELINE, Clock, MapJob
 from sparsecover.pipeline.provenance import command_line
 from sparsecover.pipeline.recipe import choose_recipe, explain_recipe, idle_sections, network_in
 from sparsecover.pipeline.reporting import map_report, map_views
 from sparsecover.pipeline.scene_files import expand
-from sparsecover.pipeline.scoring import budget, gather_scores, score_checkpoint
 from sparsecover.progress import Reporter, Silent
-from sparsecover.training import check_parts, fit, resolve_device
-from sparsecover.training.fitting import FIRST_ROUND
-from sparsecover.training.history import read_history, trained_seconds
-
-BASELINE = "random-forest"
-
-_Train = Callable[[Sequence[Pair], Sequence[Pair], str], Checkpoint]
-"""Labels to train on, labels that score, and a folder below the job's own, to a trained model."""
+from sparsecover.training import check_parts, resolve_device
+from sparsecover.training.history import read_history
 
 
 @dataclass(frozen=True)
@@ -139,8 +129,7 @@ def make_map(
         SparseCoverError: inputs that cannot be used, with what to do; nothing is written then.
     """
     reporter = reporter or Silent()
-    clock = _Clock()
-    earlier = _trained_before(Path(out)) if resume else 0.0
+    clock = Clock()
     options = LabelOptions(
         field, tuple(unlabelled), None if classes is None else Path(classes), background, labelled_area, width_m,
         radius_m, conflict,  # type: ignore[arg-type]
@@ -162,48 +151,28 @@ def make_map(
     asked_for = quick or model is not None or network_in(settings) is not None
     explained = functools.partial(explain_recipe, config, counts, gpu=gpu, asked_for=asked_for)
     with results_in(Path(out), "report.html", resume=resume, overwrite=overwrite) as folder:
-        job = _Job(folder, inputs, config, device, resume, reporter)
-        if not resume and (folder / "state.pt").exists() and not (folder / "report.html").exists():
-            reporter.note(f"{out} holds a run that was stopped. It starts anew; --resume would have gone on with it.")
-        for place in job.folders():
-            prepare_folder(place, "map.tif", resume, overwrite)
-        for text in (*inputs.notes, *split.notes, *(str(f) for f in findings if f.severity == "warning")):
-            reporter.note(text)
-        reporter.note(f"Model: {'; '.join(explained())}.")
-        clock.lap("reading")
-
-        trained = config.model.name
-        models = {trained: job.network(split)}
-        clock.lap("training and scoring", earlier)
-        if baseline and trained != BASELINE:
-            models |= {name: job.forest(name, split) for name in FORESTS if name != trained}
-        clock.lap("baselines")
+        job = MapJob(folder, inputs, config, device, resume, overwrite, reporter, clock)
+        warnings = [str(finding) for finding in findings if finding.severity == "warning"]
+        job.begin([*inputs.notes, *split.notes, *warnings, f"Model: {'; '.join(explained())}."])
+        models = job.models(split, baseline=baseline)
         contest = Contest(
             {name: replace(assessment, background=background) for name, (assessment, _) in models.items()},
             asked_for=asked_for,
         )
         if contest.verdict:
             reporter.note(contest.verdict)
-        held_out, checkpoint = contest.scores[contest.maker], models[contest.maker][1]
-        products = job.predict(checkpoint, overwrite or resume)
-        clock.lap("mapping")
-
+        made_by = models[contest.maker][1]
+        products = job.predict(made_by)
         history = read_history(folder / "history.csv")
         steps = int(history[-1]["step"]) if history and "step" in history[-1] else None
         reasons = tuple(explained(steps=steps))
         result = MapResult(
-            folder, products, checkpoint, models[trained][1], held_out, contest, tuple(findings),
-            (*inputs.notes, *split.notes),
+            folder, products, made_by, models[config.model.name][1], contest.scores[contest.maker], contest,
+            tuple(findings), (*inputs.notes, *split.notes),
             split.optimistic, config, reasons, inputs, inputs.pairs if folds else split.train, clock.seconds,
         )  # fmt: skip
         _write(result, split, given)
         return result
-
-
-def _trained_before(out: Path) -> float:
-    """Seconds that the job's own trainings took before it was stopped; below its folder other runs may lie, too."""
-    runs = [out, *out.glob("folds/*")]
-    return sum(trained_seconds(place) for run in runs for place in (run, run / FIRST_ROUND))
 
 
 def _checked(inputs: Inputs) -> list[Finding]:
@@ -213,79 +182,6 @@ def _checked(inputs: Inputs) -> list[Finding]:
     if errors:
         raise DataError("\n".join(errors))
     return findings
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What all steps of one run share."""
-
-    out: Path
-    inputs: Inputs
-    config: Config
-    device: str
-    resume: bool
-    reporter: Reporter
-
-    def network(self, split: Split) -> tuple[Assessment, Checkpoint]:
-        """The configured model; it is the one of the last step, so that no label steers unseen."""
-
-        def train(pairs: Sequence[Pair], held: Sequence[Pair], folder: str) -> Checkpoint:
-            self.reporter.stage("Training")
-            return fit(
-                pairs, self.config, self.out / folder, scheme=self.inputs.scheme, apart=held, device=self.device,
-                resume=self.resume, reporter=self.reporter,
-            )  # fmt: skip
-
-        return self._scored(split, train, self.device)
-
-    def forest(self, name: str, split: Split) -> tuple[Assessment, Checkpoint]:
-        """A random forest on the same labels, scored on the same held-out labels."""
-
-        def train(pairs: Sequence[Pair], held: Sequence[Pair], folder: str) -> Checkpoint:
-            self.reporter.stage(f"To compare: {title(name)}")
-            with tempfile.TemporaryDirectory(dir=self.out, prefix=".baseline.") as place:
-                return fit_baseline(pairs, self.inputs.scheme, self.config, Path(place), name)
-
-        return self._scored(split, train, "cpu")
-
-    def _scored(self, split: Split, train: _Train, device: str) -> tuple[Assessment, Checkpoint]:
-        """Scores on the held-out labels, and the model for the map; of folds one trained on all labels."""
-        if len(split.folds) == 1:
-            checkpoint = train(split.train, split.held, "")
-            self.reporter.stage("Scoring held-out labels")
-            return score_checkpoint(checkpoint, split.held, device=device, train=split.train), checkpoint
-        gathered = Accumulator(self.inputs.scheme)
-        for number, (pairs, held) in enumerate(split.folds, start=1):
-            checkpoint = train(pairs, held, f"folds/{number}")
-            self.reporter.stage(f"Scoring fold {number} of {len(split.folds)}")
-            gather_scores(gathered, checkpoint, held, device=device)
-        sides = {"train": self.inputs.pairs, "held_out": [pair for _, held in split.folds for pair in held]}
-        return gathered.assessment(budget(len(self.inputs.scheme), sides)), train(self.inputs.pairs, (), "")
-
-    def predict(self, checkpoint: Checkpoint, overwrite: bool) -> tuple[MapProduct, ...]:
-        """Map every scene; several scenes get a folder each."""
-        listener = listen_to_prediction(self.reporter)
-        return tuple(
-            predict(
-                scene, checkpoint, folder / "map.tif", confidence=folder / "confidence.tif", device=self.device,
-                resume=self.resume, overwrite=overwrite, reporter=listener,
-            )
-            for scene, folder in zip(self.inputs.to_map, self.folders(), strict=True)
-        )  # fmt: skip
-
-    def folders(self) -> list[Path]:
-        """The folder of each scene's map: the job's own for one scene, else one by name; equal names are numbered."""
-        if len(self.inputs.scenes) == 1:
-            return [self.out]
-        return [self.out / name for name in unique_names([scene.name for scene in self.inputs.scenes])]
-
-
-def fit_baseline(
-    pairs: Sequence[Pair], scheme: ClassScheme, config: Config, folder: Path, name: str = BASELINE
-) -> Checkpoint:
-    """A random forest, pixel-wise by default, on some labels, normalised as the network is."""
-    values = {"model": {"name": name}, "normalize": config.normalize, "seed": config.seed}
-    return fit(pairs, Config.from_dict(values), folder, scheme=scheme, device="cpu")
 
 
 def _write(result: MapResult, split: Split, given: GivenData) -> None:
@@ -312,16 +208,3 @@ def _write(result: MapResult, split: Split, given: GivenData) -> None:
     scheme = result.checkpoint.scheme
     write_file(out / "per_class_iou.png", figures.per_class_iou(scheme.names, scheme.colors, assessment.iou))
     write_file(out / "report.html", map_report(result, split, views))
-
-
-class _Clock:
-    """Seconds by stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.monotonic()
-
-    def lap(self, stage: str, earlier: float = 0.0) -> None:
-        """The time since the last lap belongs to this stage, and what it took before the run was stopped."""
-        now = time.monotonic()
-        self.seconds[stage], self._last = earlier + now - self._last, now
