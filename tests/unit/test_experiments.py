@@ -124,6 +124,19 @@ def test_parts_that_do_not_exist_are_told_before_anything_runs(change: dict[str,
         plan_jobs(Recipe.from_dict(values), Path())
 
 
+def test_a_setting_that_the_grid_undoes_is_refused() -> None:
+    every = {"one": {"data.simulate": {"n": 1}}, "two": {"data.simulate.n": 2}}
+    given = Recipe.from_dict(
+        {"title": "t", "base": {}, "grid": {"labels": every, "method": {"a": {"seed": 1}, "b": {}}}}
+    )
+    with pytest.raises(ConfigError, match=r"would change nothing: each variation of labels \(one, two\) sets it"):
+        given.adapted(settings=["data.simulate.n=5"])
+    # Where one variation leaves something of it, it is taken.
+    assert given.adapted(settings=["data.simulate={seed: 5}"]).base["data"]["simulate"] == {"seed": 5}
+    assert given.adapted(settings=["seed=3"]).base["seed"] == 3
+    assert given.adapted(settings=["data.simulated=3"]).base["data"] == {"simulated": 3}
+
+
 def test_data_digests_follow_the_bytes(tmp_path: Path) -> None:
     config = jobs_of(recipe())[0].config.with_changes({"data.root": str(tmp_path)})
     for folder in ("images", "labels"):

@@ -131,12 +131,17 @@ class Recipe(Section):
             raise ConfigError(f"{path}:\n{error}") from None
 
     def adapted(self, *, quick: bool = False, settings: Iterable[str] = (), seeds: Iterable[int] = ()) -> Self:
-        """The recipe in its quick form, with changes of the base (``dotted.key=value``), with other seeds."""
+        """The recipe in its quick form, with changes of the base (``dotted.key=value``), with other seeds.
+
+        Raises:
+            ConfigError: a change that every variation of an axis undoes.
+        """
         base = deepcopy(self.base)
         for key, value in self.quick.settings.items() if quick else ():
             put_setting(base, key, value)
         for setting in settings:
             apply_setting(base, setting)
+            self._check_lasts(setting)
         changes: dict[str, Any] = {"base": base}
         if quick:
             seeds_left = len(self.seeds) if self.seed_per_fold else self.quick.seeds
@@ -149,6 +154,16 @@ class Recipe(Section):
         if given := tuple(seeds):
             changes["seeds"] = given
         return self.model_copy(update=changes)
+
+    def _check_lasts(self, setting: str) -> None:
+        """Refuse a change of the base that is gone in every cell."""
+        key = setting.partition("=")[0].strip()
+        for axis, variations in self.grid.items():
+            if all(any(f"{key}.".startswith(f"{own}.") for own in changes) for changes in variations.values()):
+                raise ConfigError(
+                    f"{setting} would change nothing: each variation of {axis} ({', '.join(variations)}) sets it. "
+                    "Change the variations in a copy of the recipe."
+                )
 
     def _fewer_folds(self, variations: Mapping[str, Changes]) -> dict[str, Changes]:
         """Variations with folds of their own, with fewer of them."""
