@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 import yaml
@@ -242,11 +244,71 @@ def test_the_configuration_beside_a_map_is_the_resolved_one(mapped: Path) -> Non
 
 
 def test_the_configuration_beside_a_map_trains_on_the_same_labels(mapped: Path, cli: Command, tmp_path: Path) -> None:
-    result = cli("train", "--config", mapped / "config.yaml", "--set", "train.epochs=1", "--out", tmp_path / "run")
+    assert_trains_on_the_same_labels(mapped, cli, tmp_path / "run", "--set", "train.epochs=1")
+
+
+def close_clicks(small: SmallScene, folder: Path) -> list[Path]:
+    """So many clicks that the buffer between the sides has to shrink."""
+    rng = np.random.default_rng(0)
+    x, y = 500_000 + rng.uniform(60, 250, 300), 5_400_000 - rng.uniform(40, 190, 300)
+    kinds = np.where(x > 500_128, "land", "water")
+    clicks = gpd.GeoDataFrame({"class": kinds}, geometry=gpd.points_from_xy(x, y), crs="EPSG:32632")
+    clicks.to_file(folder / "clicks.gpkg")
+    return [small.scene, folder / "clicks.gpkg"]
+
+
+def two_scenes(small: SmallScene, folder: Path) -> list[Path]:
+    """The scene and a copy of it further east, each with labels of its own."""
+    (folder / "scenes").mkdir()
+    with rasterio.open(small.scene) as scene:
+        profile, values = scene.profile, scene.read()
+    labels = []
+    for number, name in enumerate(("west", "east")):
+        moved = rasterio.Affine.translation(1000 * number, 0) @ profile["transform"]
+        with rasterio.open(folder / "scenes" / f"{name}.tif", "w", **{**profile, "transform": moved}) as scene:
+            scene.write(values)
+        features = gpd.read_file(small.labels)
+        labels.append(features.set_geometry(features.translate(1000 * number)))
+    pd.concat(labels).to_file(folder / "both.gpkg")
+    return [folder / "scenes", folder / "both.gpkg"]
+
+
+def label_raster(small: SmallScene, folder: Path) -> list[Path]:
+    """Codes for all pixels, held out by block."""
+    return [small.scene, small.truth]
+
+
+@pytest.mark.parametrize("make", [close_clicks, two_scenes, label_raster])
+def test_another_training_takes_the_division_of_a_map(
+    make: Callable[[SmallScene, Path], list[Path]], small: SmallScene, cli: Command, tmp_path: Path
+) -> None:
+    scenes, labels = make(small, tmp_path)
+    field = ("--field", "class") if labels.suffix == ".gpkg" else ()
+    # The seed that is set divides, too.
+    arguments = ("--labels", labels, *field, "--model", "random-forest", "--set", "seed=7", "--out", tmp_path / "map")
+    result = cli("map", scenes, *arguments)
     assert result.returncode == 0, result.stderr
-    budgets = [json.loads((out / "metrics.json").read_text())["labelled_pixels"] for out in (mapped, tmp_path / "run")]
+    assert_trains_on_the_same_labels(tmp_path / "map", cli, tmp_path / "run")
+
+
+def assert_trains_on_the_same_labels(mapped: Path, cli: Command, out: Path, *settings: str) -> None:
+    result = cli("train", "--config", mapped / "config.yaml", *settings, "--out", out)
+    assert result.returncode == 0, result.stderr
+    assert (out / "split.json").read_text() == (mapped / "split.json").read_text()
+    budgets = [json.loads((folder / "metrics.json").read_text())["labelled_pixels"] for folder in (mapped, out)]
     assert budgets[0]["train"] == budgets[1]["train"] > 0
     assert budgets[0]["held_out"] == budgets[1]["validation"] > 0
+
+
+def test_a_map_of_folds_says_that_a_training_divides_anew(small: SmallScene, cli: Command, tmp_path: Path) -> None:
+    arguments = ("--labels", small.labels, "--field", "class", "--model", "random-forest", "--out", tmp_path / "map")
+    assert cli("map", small.scene, *arguments).returncode == 0
+    assert (tmp_path / "map/split.json").exists()
+    assert cli("map", small.scene, *arguments, "--folds", "2", "--overwrite").returncode == 0
+    assert not (tmp_path / "map/split.json").exists()
+    text = (tmp_path / "map/config.yaml").read_text()
+    assert "`train` divides the labels in its own way" in text
+    assert "random-forest is fitted at once" in text
 
 
 def test_few_places_of_a_class_are_told_before_and_in_the_report(

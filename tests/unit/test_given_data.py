@@ -25,7 +25,7 @@ def files(tmp_path: Path) -> Path:
 
 def of(files: Path, scenes: list[str], labels: list[str], **options) -> tuple[GivenData, Config]:
     given = given_data([files / s for s in scenes], [files / s for s in labels], LabelOptions(), **options)
-    return given, given.in_config(Config(), 16)
+    return given, given.in_config(Config())
 
 
 @pytest.mark.parametrize(
@@ -53,13 +53,13 @@ def test_options_become_settings_and_features_are_held_out_whole(files: Path):
     given = given_data(
         [files / "in/b.tif"], [files / "points.gpkg"], options, bands=[2], mask=files / "cloud.tif", resolution=2.5
     )
-    config = given.in_config(Config(), 8)
-    assert (config.split.by, config.split.buffer_px) == ("polygon", 8)
+    config = given.in_config(Config())
     data = config.data
     assert (data.field, data.unlabelled, data.bands, data.resolution) == ("kind", (9,), (2,), 2.5)
     assert find_files(data.root, data.mask or "") == [files / "cloud.tif"]
     assert config.classes == Path("classes.csv").absolute()
-    assert given.in_config(Config.from_dict({"split": {"by": "scene"}}), 16, keep_split=True).split.by == "scene"
+    assert config.split.by == "polygon"
+    assert given.in_config(Config.from_dict({"split": {"by": "scene"}}), keep_split=True).split.by == "scene"
     assert given.header("sparsecover map b.tif\n") == "# Made by: sparsecover map b.tif\n"
 
 

@@ -53,7 +53,7 @@ def distance(a: np.ndarray, b: np.ndarray) -> int:
 
 
 def test_a_quarter_of_the_polygons_of_each_class(polygons):
-    train, held, notes, *_ = hold_out(polygons, 2, seed=3)
+    train, held, notes, _ = hold_out(polygons, 2, seed=3)
     assert held.counts(2).tolist() == [400, 400]
     assert train.counts(2).tolist() == [1200, 1200]
     assert not notes
@@ -69,19 +69,16 @@ def test_the_seed_decides(polygons):
 
 
 def test_the_buffer_is_kept(polygons):
-    train, held, notes, optimistic, kept_px = hold_out(polygons, 2, buffer_px=12)
+    train, held, notes, optimistic = hold_out(polygons, 2, buffer_px=12)
     assert not notes
-    assert kept_px == 12
     assert not optimistic
     assert distance(train.values != UNLABELLED, held.values != UNLABELLED) > 12
     assert (train.counts(2) >= 600).all()
 
 
 def test_a_buffer_that_leaves_too_little_is_reduced_and_said(polygons):
-    train, held, notes, optimistic, kept_px = hold_out(polygons, 2, buffer_px=150)
+    train, held, notes, optimistic = hold_out(polygons, 2, buffer_px=150)
     assert len(notes) == 1
-    assert kept_px in (75, 37, 18, 9)
-    assert f"reduced to {kept_px} pixels" in notes[0]
     assert "optimistic" in notes[0]
     assert optimistic
     assert (train.counts(2) > 0).all()
@@ -90,7 +87,7 @@ def test_a_buffer_that_leaves_too_little_is_reduced_and_said(polygons):
 
 def test_a_class_with_one_polygon_is_trained_on_and_noted(tmp_path):
     labels = burnt(tmp_path, squares([(5, 5), (50, 5), (100, 5), (150, 150)]), ["a", "a", "a", "b"])
-    train, held, notes, *_ = hold_out(labels, 2)
+    train, held, notes, _ = hold_out(labels, 2)
     assert held.counts(2).tolist() == [100, 0]
     assert train.counts(2).tolist() == [200, 100]
     assert any(note.startswith("b: 100 labelled pixels in 1 group(s)") for note in notes)
@@ -102,7 +99,7 @@ def test_clicks_close_together_stay_together(tmp_path):
     labels = burnt(tmp_path, points, ["a"] * len(points))
     groups = label_groups(labels, 1, link_px=8)
     assert len(groups.counts) == 5
-    train, held, *_ = hold_out(labels, 1, buffer_px=8)
+    train, held, _, _ = hold_out(labels, 1, buffer_px=8)
     assert held.counts(1)[0] % 4 == 0
     assert held.counts(1)[0] + train.counts(1)[0] == 20
 
@@ -119,7 +116,7 @@ def test_clicks_are_clustered_with_any_radius(tmp_path, radius_m):
 
 def test_clicks_all_close_together_are_still_divided(tmp_path):
     points = [Point(50.5 + 3 * i, 100.5) for i in range(12)]
-    train, held, notes, *_ = hold_out(burnt(tmp_path, points, ["a"] * 12), 1, buffer_px=64)
+    train, held, notes, _ = hold_out(burnt(tmp_path, points, ["a"] * 12), 1, buffer_px=64)
     assert held.counts(1)[0] > 0
     assert train.counts(1)[0] > 0
     assert any("optimistic" in note for note in notes)
@@ -135,7 +132,7 @@ def dense() -> LabelRaster:
 
 def test_blocks_of_a_label_raster():
     labels = dense()
-    train, held, *_ = hold_out(labels, 4)
+    train, held, _, _ = hold_out(labels, 4)
     assert np.array_equal(np.minimum(train.values, held.values), labels.values)
     share = held.counts(4) / labels.counts(4)
     assert (share > 0).all()
@@ -174,7 +171,7 @@ def test_folds_are_disjoint_and_complete(polygons):
 
 def test_a_class_with_one_group_is_never_held_out_in_folds(tmp_path):
     labels = burnt(tmp_path, squares(SPOTS), ["b"] + ["a"] * (len(SPOTS) - 1))
-    for train, held, notes, *_ in k_folds(labels, 2, 3):
+    for train, held, notes, _ in k_folds(labels, 2, 3):
         assert train.counts(2)[1] == 100
         assert held.counts(2)[1] == 0
         assert any(note.startswith("b:") for note in notes)

@@ -25,14 +25,12 @@ class Fold(NamedTuple):
         train, held_out: the two sides; the groups of the second are those that were held out as wholes.
         notes: what had to be done, in plain words.
         optimistic: whether the two lie so close that scores on the held-out labels are too good.
-        buffer_px: width of the ground between the two; None where nothing is held out.
     """
 
     train: LabelRaster
     held_out: LabelRaster
     notes: list[str]
     optimistic: bool
-    buffer_px: int | None = None
 
 
 def hold_out(labels: LabelRaster, num_classes: int, share: float = 0.25, seed: int = 0, buffer_px: int = 0) -> Fold:
@@ -144,7 +142,7 @@ def _fold(labels: LabelRaster, groups: LabelGroups, chosen: Mask, num_classes: i
     train, kept_px = apart(labels, held, num_classes, buffer_px)
     numbers = np.where(held, groups.numbers, 0).astype(np.uint32)
     held_out = replace(labels.keep(held), groups=numbers, shapes=None, dropped=None)
-    return Fold(train, held_out, buffer_note(buffer_px, kept_px), kept_px < buffer_px, kept_px if held.any() else None)
+    return Fold(train, held_out, buffer_note(buffer_px, kept_px), kept_px < buffer_px)
 
 
 def _unmeasured(groups: LabelGroups, tested: npt.NDArray[np.bool_], labels: LabelRaster) -> list[str]:

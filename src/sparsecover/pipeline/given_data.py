@@ -30,17 +30,10 @@ class GivenData:
     settings: dict[str, Any]
     unsaid: tuple[str, ...]
 
-    def in_config(self, config: Config, buffer_px: int, *, keep_split: bool = False) -> Config:
-        """The configuration with these settings.
-
-        Args:
-            buffer_px: width of the ground that `map` left between its two sides.
-            keep_split: whether the configuration's own kind of split stays.
-        """
-        settings = {key: value for key, value in self.settings.items() if not (keep_split and key == "split.by")}
-        if "split.by" in settings:
-            settings["split.buffer_px"] = buffer_px
-        return config.with_changes(settings)
+    def in_config(self, config: Config, *, keep_split: bool = False) -> Config:
+        """The configuration with these settings; with ``keep_split`` its kind of split stays."""
+        dropped = {"split.by"} if keep_split else set()
+        return config.with_changes({key: value for key, value in self.settings.items() if key not in dropped})
 
     def header(self, command: str) -> str:
         """Comment lines for the top of a configuration file: how the map was made, and what is to be added."""

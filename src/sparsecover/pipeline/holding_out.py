@@ -24,13 +24,11 @@ class Split:
         folds: pairs (train, held out); one, or one a fold.
         notes: what had to be done, in plain words.
         optimistic: whether held-out labels lie so close to training labels that scores are too good.
-        buffer_px: width of the ground around held-out labels on which none train; where scenes differ, the narrowest.
     """
 
     folds: tuple[tuple[tuple[BurntPair, ...], tuple[BurntPair, ...]], ...]
     notes: tuple[str, ...]
     optimistic: bool
-    buffer_px: int
 
     @property
     def train(self) -> tuple[BurntPair, ...]:
@@ -65,8 +63,7 @@ def split_labels(inputs: Inputs, folds: int | None, seed: int) -> Split:
     notes = dict.fromkeys(note for part in parts for note in part.notes)
     if not folds:
         notes = {_told(inputs, cut[0]): None} | notes
-    widths = [part.buffer_px for part in parts if part.buffer_px is not None]
-    return Split(tuple(cut), tuple(notes), any(part.optimistic for part in parts), min(widths, default=BUFFER_PX))
+    return Split(tuple(cut), tuple(notes), any(part.optimistic for part in parts))
 
 
 def _told(inputs: Inputs, sides: tuple[Sequence[BurntPair], Sequence[BurntPair]]) -> str:

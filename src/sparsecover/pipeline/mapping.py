@@ -19,11 +19,13 @@ from sparsecover.pipeline.files import results_in, write_file
 from sparsecover.pipeline.given_data import GivenData, given_data
 from sparsecover.pipeline.holding_out import Split, split_labels
 from sparsecover.pipeline.inputs import Inputs, LabelOptions, Pair, count_labels, open_inputs
+from sparsecover.pipeline.map_division import plan_of
 from sparsecover.pipeline.map_job import BASELINE, Clock, MapJob
 from sparsecover.pipeline.provenance import command_line
 from sparsecover.pipeline.recipe import choose_recipe, explain_recipe, idle_sections, network_in
 from sparsecover.pipeline.reporting import map_report, map_views
 from sparsecover.pipeline.scene_files import expand
+from sparsecover.pipeline.splitting import PLAN
 from sparsecover.progress import Reporter, Silent
 from sparsecover.training import check_parts, resolve_device
 from sparsecover.training.history import read_history
@@ -140,12 +142,13 @@ def make_map(
     choose = functools.partial(
         choose_recipe, gpu=gpu, model=model, quick=quick, minutes=minutes, seed=seed, settings=settings
     )
-    check_parts(choose())  # what is misspelt is told before anything is read
+    first = choose()
+    check_parts(first)  # what is misspelt is told before anything is read
     reporter.stage("Reading scenes and labels")
     inputs = open_inputs(paths, labels, options, stack=stack, bands=bands, mask=mask, resolution=resolution)
     given = given_data(paths, labels, options, stack=stack, bands=bands, mask=mask, resolution=resolution)
     findings = _checked(inputs)
-    split = split_labels(inputs, folds, seed)
+    split = split_labels(inputs, folds, first.seed)
     counts = inputs.counts if folds else count_labels(split.train, len(inputs.scheme))
     config = choose(counts=counts)
     asked_for = quick or model is not None or network_in(settings) is not None
@@ -198,13 +201,26 @@ def _write(result: MapResult, split: Split, given: GivenData) -> None:
     save_checkpoint(out / "model.safetensors", replace(result.checkpoint, metrics=metrics))
     views = map_views(result, split)
     write_file(out / "metrics.json", json.dumps(metrics, indent=2))
-    # Here alone, and not in the model: that is handed on, and the folders of its data are nobody else's business.
-    config = given.in_config(
-        Config.from_dict(result.trained.config), split.buffer_px,
-        keep_split="split" in result.config.model_fields_set,
-    )  # fmt: skip
-    write_file(out / "config.yaml", given.header(command_line()) + idle_sections(config) + config.to_yaml())
+    _write_config(result, split, given)
     write_file(out / "overview.png", views[0].overview(result.checkpoint.scheme))
     scheme = result.checkpoint.scheme
     write_file(out / "per_class_iou.png", figures.per_class_iou(scheme.names, scheme.colors, assessment.iou))
     write_file(out / "report.html", map_report(result, split, views))
+
+
+def _write_config(result: MapResult, split: Split, given: GivenData) -> None:
+    """The configuration with scenes, labels and their division, for `train`.
+
+    The model does not have these: it is handed on, and the folders of its data are nobody else's business.
+    """
+    own_split = "split" in result.config.model_fields_set
+    config = given.in_config(Config.from_dict(result.trained.config), keep_split=own_split)
+    plan = None if given.unsaid or own_split else plan_of(result.inputs, split, config)
+    header = given.header(command_line()) + idle_sections(config)
+    if plan is None:
+        (result.out / PLAN).unlink(missing_ok=True)
+        header += "# `train` divides the labels in its own way, not as the map did.\n"
+    else:
+        plan.write(result.out / PLAN)
+        config = config.with_changes({"split.plan": (result.out / PLAN).absolute().as_posix()})
+    write_file(result.out / "config.yaml", header + config.to_yaml())
