@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sparsecover.classes import UNLABELLED, ClassScheme
+from sparsecover.classes import UNLABELLED, ClassScheme, in_words
 from sparsecover.labels import LabelRaster, ground_of, label_groups, sharing_ground
 from sparsecover.raster import Scene
 
@@ -109,20 +109,20 @@ def check_labels(counts: np.ndarray, scheme: ClassScheme, pixels: int) -> list[F
         scheme: the classes.
         pixels: pixels of all labelled scenes.
     """
-    findings = []
-    present = int((counts > 0).sum())
+    findings: list[Finding] = []
+    names, present = [in_words(name) for name in scheme.names], int((counts > 0).sum())
     if not counts.sum():
         return [Finding("error", "No pixel is labelled.", "Check that the labels lie on the scene.")]
     if present < 2:
         findings.append(
             Finding(
                 "error",
-                f"Only one class is labelled: {scheme.names[int(counts.argmax())]}.",
+                f"Only one class is labelled: {names[int(counts.argmax())]}.",
                 "Label a second class, or name one with --background and --labelled-area.",
             )
         )
     findings += _remapped(scheme)
-    absent = [name for name, count in zip(scheme.names, counts, strict=True) if not count]
+    absent = [name for name, count in zip(names, counts, strict=True) if not count]
     if absent:
         findings.append(Finding("warning", f"No pixel is labelled as {_some(absent)}; the map will not show it."))
     few = {
@@ -141,7 +141,7 @@ def check_labels(counts: np.ndarray, scheme: ClassScheme, pixels: int) -> list[F
         findings.append(
             Finding(
                 "note",
-                f"{scheme.names[most]} has {counts[most] / counts[least]:.0f} times {scheme.names[least]}'s labels.",
+                f"{names[most]} has {counts[most] / counts[least]:.0f} times the labels of {names[least]}.",
                 "Class weights (the default, tempered) and balanced sampling soften this.",
             )
         )
@@ -172,9 +172,9 @@ def check_groups(rasters: Sequence[LabelRaster], scheme: ClassScheme, link_px: i
     return [
         Finding(
             "warning" if 1 in few.values() else "note",
-            f"Few groups of labels (polygons, clusters of points): {_some(_counted(few))}.",
-            f"Label at least {ENOUGH_GROUPS} places of a class, apart from each other: one is held out to measure the "
-            "accuracy, the others teach. A class in one place is not measured.",
+            f"Few groups of labels (polygons, clusters of points, blocks of filled areas): {_some(_counted(few))}.",
+            f"Label at least {ENOUGH_GROUPS} places of a class, apart from each other: some are held out to measure "
+            "the accuracy, the others teach. A class in one place is not measured.",
         )
     ]
 
@@ -290,8 +290,8 @@ def _digest(paths: tuple[str, ...]) -> str:
 
 
 def _counted(counts: Mapping[str, int]) -> list[str]:
-    """Classes with a count behind each; one whose name is a number is called a class."""
-    return [f"{f'class {name}' if name.isdigit() else name} ({count})" for name, count in counts.items()]
+    """Classes with a count behind each."""
+    return [f"{in_words(name)} ({count})" for name, count in counts.items()]
 
 
 def _some(names: Sequence[str], limit: int = 8) -> str:

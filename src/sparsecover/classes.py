@@ -173,6 +173,15 @@ class ClassScheme:
         return cls(tuple(by_code[code] for code in sorted(by_code)))
 
 
+def in_words(name: str) -> str:
+    """A class within a sentence: where its name is a number it is called a class.
+
+    >>> in_words("water"), in_words("5")
+    ('water', 'class 5')
+    """
+    return f"class {name}" if name.isdigit() else name
+
+
 def default_colors(names: Sequence[str]) -> list[Color]:
     """A colour for each name, all different: the expected one where the name tells, else spread hues."""
     colors: list[Color] = []

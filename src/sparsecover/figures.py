@@ -232,7 +232,7 @@ def curves(history: History, panels: Sequence[Panel] = ("loss", "score"), theme:
     for axis, panel in zip(axes, panels, strict=True):
         _draw_lines(axis, history, panel_columns(history, panel), theme)
         axis.set_title(panel.capitalize(), loc="left", fontsize=10, color=THEMES[theme].text)
-        axis.set_xlabel(_counter(history), fontsize=9, color=THEMES[theme].text)
+        axis.set_xlabel(counter(history), fontsize=9, color=THEMES[theme].text)
         if panel == "score":
             axis.set_ylim(0, 1)
     return saved(figure, theme)
@@ -248,7 +248,7 @@ def panel_columns(history: History, panel: Panel) -> list[str]:
     return [c for c in columns if any(np.isfinite(_number(row.get(c))) for row in history)]
 
 
-def _counter(history: History) -> str:
+def counter(history: History) -> str:
     """What the rows of a history are counted by."""
     return "step" if history and "epoch" not in history[0] and "step" in history[0] else "epoch"
 
@@ -256,9 +256,9 @@ def _counter(history: History) -> str:
 def _draw_lines(axis: "Axes", history: History, columns: Sequence[str], theme: ThemeName) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    look, handles, counter = THEMES[theme], [], _counter(history)
+    look, handles, unit = THEMES[theme], [], counter(history)
     for color, column in zip(look.lines, columns, strict=False):
-        points = [(_number(row.get(counter, i + 1)), _number(row.get(column))) for i, row in enumerate(history)]
+        points = [(_number(row.get(unit, i + 1)), _number(row.get(column))) for i, row in enumerate(history)]
         places, values = np.asarray([point for point in points if np.isfinite(point).all()]).T
         marker = "o" if len(places) < 3 else None  # a line of one point would not be seen
         handles += axis.plot(places, values, color=color, linewidth=1.8, marker=marker, label=_words(column))

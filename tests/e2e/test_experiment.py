@@ -209,6 +209,8 @@ def test_a_failure_is_shown_and_does_not_lose_the_rest(tmp_path: Path, capsys: p
     assert "Traceback" not in told.err
     assert [row["state"] for row in rows_of(out / "results.csv")] == ["failed", "failed", "done", "done"]
     page = (out / "report.html").read_text(encoding="utf-8")
+    assert "the most common class, would have a mean IoU of" in page
+    assert "the most common class, would have a mean IoU of" in " ".join(told.out.split())
     assert "wrong, fold 1, seed 0 and 1 more failed." in page
     assert "Give different numbers from 1 to 3" in page
     assert run([*arguments, "--list"]) == 0

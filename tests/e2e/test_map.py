@@ -309,6 +309,11 @@ def test_a_map_of_folds_says_that_a_training_divides_anew(small: SmallScene, cli
     text = (tmp_path / "map/config.yaml").read_text()
     assert "`train` divides the labels in its own way" in text
     assert "random-forest is fitted at once" in text
+    page = html.unescape((tmp_path / "map/report.html").read_text())
+    shown = yaml.safe_load(page.partition("<summary>Configuration</summary><pre>")[2].partition("</pre>")[0])
+    assert shown["train"] == {"precision": "auto", "deterministic": False}
+    assert {"model", "normalize", "seed"} < shown.keys()
+    assert not {"optim", "schedule", "data", "split"} & shown.keys()
 
 
 def test_few_places_of_a_class_are_told_before_and_in_the_report(
@@ -319,7 +324,7 @@ def test_few_places_of_a_class_are_told_before_and_in_the_report(
     features.to_file(tmp_path / "few.gpkg")
     arguments = ("--labels", tmp_path / "few.gpkg", "--field", "class", "--quick", "--out", tmp_path / "out")
     assert cli("map", small.scene, *arguments).returncode == 0
-    said = "Few groups of labels (polygons, clusters of points): class 3 (2), class 5 (2)."
+    said = "Few groups of labels (polygons, clusters of points, blocks of filled areas): class 3 (2), class 5 (2)."
     assert said in (tmp_path / "out/report.html").read_text()
     checked = cli("check", small.scene, *arguments[:4])
     assert said in " ".join(checked.stdout.split())

@@ -125,7 +125,7 @@ def test_codes_that_do_not_fit_a_map_are_announced() -> None:
     ("lands", "waters", "severity", "words"),
     [
         (4, 5, "", ""),
-        (4, 3, "note", "points): water (3). Label at least 4 places"),
+        (4, 3, "note", "areas): water (3). Label at least 4 places"),
         (1, 3, "warning", "land (1), water (3)"),
         (6, 0, "", ""),
     ],

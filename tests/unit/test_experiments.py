@@ -116,7 +116,9 @@ def test_a_job_is_told_by_its_settings_and_data_not_by_names_or_places() -> None
 @pytest.mark.parametrize(
     ("change", "words"),
     [({"model": {"name": "unett"}}, "Did you mean 'unet'"), ({"loss.name": "dize"}, "dize"),
-     ({"data.simulate": {"sampler": "point", "n": 3}}, "Did you mean 'points'")],
+     ({"data.simulate": {"sampler": "point", "n": 3}}, "Did you mean 'points'"),
+     ({"data.simulate": {"sampler": "points", "options": {"n": 3}}}, "holds n, which is data.simulate.n itself"),
+     ({"data.simulate": {"sampler": "points", "n": 3, "options": {"width_px": 3}}}, "no option width_px")],
 )  # fmt: skip
 def test_parts_that_do_not_exist_are_told_before_anything_runs(change: dict[str, object], words: str) -> None:
     values = {"title": "t", "base": {}, "grid": {"method": {"right": {}, "wrong": change}}}
@@ -126,14 +128,16 @@ def test_parts_that_do_not_exist_are_told_before_anything_runs(change: dict[str,
 
 def test_a_setting_that_the_grid_undoes_is_refused() -> None:
     every = {"one": {"data.simulate": {"n": 1}}, "two": {"data.simulate.n": 2}}
-    given = Recipe.from_dict(
-        {"title": "t", "base": {}, "grid": {"labels": every, "method": {"a": {"seed": 1}, "b": {}}}}
-    )
+    grid = {"labels": every, "method": {"a": {"loss": {}}, "b": {}}}
+    given = Recipe.from_dict({"title": "t", "base": {}, "grid": grid})
     with pytest.raises(ConfigError, match=r"would change nothing: each variation of labels \(one, two\) sets it"):
         given.adapted(settings=["data.simulate.n=5"])
+    for key in ("seed", "data.simulate.seed"):
+        with pytest.raises(ConfigError, match="Give --seeds"):
+            given.adapted(settings=[f"{key}=3"])
     # Where one variation leaves something of it, it is taken.
-    assert given.adapted(settings=["data.simulate={seed: 5}"]).base["data"]["simulate"] == {"seed": 5}
-    assert given.adapted(settings=["seed=3"]).base["seed"] == 3
+    assert given.adapted(settings=["data.simulate={sampler: points}"]).base["data"]["simulate"] == {"sampler": "points"}
+    assert given.adapted(settings=["loss.name=dice"]).base["loss"] == {"name": "dice"}
     assert given.adapted(settings=["data.simulated=3"]).base["data"] == {"simulated": 3}
 
 
@@ -246,7 +250,8 @@ def test_tables_show_everything_and_what_failed(study: tuple) -> None:
     assert "| 0.6100 |" in page
     assert "wide, 100%, seed 0 and 1 more: The loss is not finite." in page
     assert failures(rows) == [("wide, 100%, seed 0 and 1 more", "The loss is not finite.")]
-    assert "a map of land alone would have mIoU 0.250 and accuracy 0.500." in page  # both classes are half of the truth
+    # Both classes are half of the truth.
+    assert "A map all of land, the most common class, would have a mean IoU of 0.250 and an accuracy of 0.500" in page
     assert "Without a training label" not in page
 
 
@@ -256,6 +261,18 @@ def test_classes_that_nothing_could_be_learned_of_are_named_below_the_table(stud
     poor = outcomes | {name: replace(outcomes[name], taught={"land": 50, "water": 0})}
     page = markdown(given, summarize(given, jobs, poor))
     assert "Without a training label, so that nothing could be mapped as it: water (1 of 8 jobs)." in page
+    old = {key: replace(outcome, taught={}) for key, outcome in poor.items()}
+    assert "water (1 of 1 jobs)" in markdown(given, summarize(given, jobs, old | {name: poor[name]}))
+    nowhere = {scene: np.diag([9, 0]) for scene in poor[name].scenes}  # what is not scored is not missed
+    assert replace(poor[name], scenes=nowhere).untaught == []
+
+
+def test_ground_that_differs_from_row_to_row_has_no_score_of_no_skill(study: tuple) -> None:
+    given, jobs, outcomes, _ = study
+    name = jobs[0].name
+    scenes = {scene: np.array([[9, 1], [0, 0]]) for scene in outcomes[name].scenes}
+    page = markdown(given, summarize(given, jobs, outcomes | {name: replace(outcomes[name], scenes=scenes)}))
+    assert "the most common class" not in page
 
 
 def test_plots_with_and_without_a_budget(study: tuple) -> None:

@@ -151,6 +151,13 @@ def test_curves_of_any_length(history, theme):
     assert (image.convert("RGBA").getpixel((0, 0))[3] == 255) == (theme == "paper")
 
 
+def test_curves_are_counted_by_epoch_and_without_these_by_step():
+    steps = [{"step": 20, "train_loss": 1.0}, {"step": 40, "train_loss": 0.5}]
+    assert figures.counter(steps) == "step"
+    assert figures.counter([{"epoch": 1, **row} for row in steps]) == figures.counter([]) == "epoch"
+    assert figures.curves(steps) != figures.curves([{"train_loss": row["train_loss"]} for row in steps])
+
+
 @pytest.mark.parametrize("count", [1, 5, 50])
 def test_bars_for_any_number_of_classes(count):
     names = ["$x_1$", "_hidden", "水", "a name that is far longer than any bar of this chart can be", *"abcdefg" * 8]

@@ -222,6 +222,7 @@ def test_fit_keeps_a_checkpoint_that_needs_no_package_and_exports(tmp_path, monk
     with (tmp_path / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
+    assert [row["step"] for row in rows[:2]] == [str(STEPS_A_LOSS), str(2 * STEPS_A_LOSS)]
     assert (tmp_path / "curves.png").exists()
     monkeypatch.setattr(efficientnet_lite, "_PACKAGE", "no_such_package_of_weights")
     checkpoint = load_checkpoint(tmp_path / "last.safetensors")

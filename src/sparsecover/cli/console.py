@@ -229,6 +229,8 @@ def show_experiment(result: "ExperimentResult") -> None:
         for row in written.rows:
             table.add_row(*map(Text, row))
         out.print(table)
+        for remark in written.remarks:
+            out.print(Text(remark))
     for name, reason in result.failures:
         err.print("[red]failed[/] ", Text(f"{name}: {reason}"), sep="", soft_wrap=True)
     if result.failures:

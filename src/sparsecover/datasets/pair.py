@@ -7,6 +7,7 @@ import numpy as np
 
 from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.config import SimulateConfig
+from sparsecover.errors import LabelError
 from sparsecover.grid import Window
 from sparsecover.labels import LabelFile, LabelRaster, simulate_labels
 from sparsecover.labels.arrays import Indices
@@ -49,12 +50,17 @@ class Dataset:
     left_out: list[str] = field(default_factory=list)
 
 
-def check_sampler(config: SimulateConfig) -> None:
-    """Refuse what no labels could be drawn by, before any are read.
+def check_sampler(config: SimulateConfig | None) -> None:
+    """Refuse what no labels could be drawn by, before any are read; where none are drawn, None, all is well.
 
     Raises:
         LabelError: an unknown sampler or option, or a budget that the sampler does not take.
     """
+    if config is None:
+        return
+    misplaced = sorted(config.options.keys() & {"sampler", "fraction", "n", "seed"})
+    if misplaced:
+        raise LabelError(f"data.simulate.options holds {misplaced[0]}, which is data.simulate.{misplaced[0]} itself.")
     _drawn(np.full((1, 1), UNLABELLED, np.uint8), config, "")
 
 

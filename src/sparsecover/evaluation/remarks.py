@@ -1,8 +1,11 @@
 """What a reader should notice in the scores, in plain sentences."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from sparsecover import metrics
+from sparsecover.classes import in_words
 from sparsecover.evaluation.assessment import Assessment
 
 FEW_PIXELS = 100
@@ -18,7 +21,7 @@ def remarks(assessment: Assessment) -> list[str]:
     unmapped labels.
     """
     return [
-        *_without_skill(assessment),
+        *without_skill(assessment.confusion, assessment.scheme.names, "the same held-out labels"),
         *_thin(assessment),
         *_mixups(assessment),
         *_confidence(assessment),
@@ -26,14 +29,21 @@ def remarks(assessment: Assessment) -> list[str]:
     ]
 
 
-def _without_skill(assessment: Assessment) -> list[str]:
-    confusion = metrics.of_one_class(assessment.confusion)
-    if not confusion.any():
+def without_skill(confusion: metrics.Confusion, names: Sequence[str], ground: str) -> list[str]:
+    """What a map of the most common class alone would score, in a sentence; none without pixels.
+
+    Args:
+        confusion: int64 [K, K], rows are the truth.
+        names: of the classes.
+        ground: what was scored, in words that follow "on".
+    """
+    constant = metrics.of_one_class(confusion)
+    if not constant.any():
         return []
-    name = _names(assessment)[int(confusion.sum(0).argmax())]
+    most = in_words(names[int(constant.sum(0).argmax())])
     return [
-        f"A map all of {name}, the most common class, would have a mean IoU of {metrics.miou(confusion):.3f} and an "
-        f"accuracy of {metrics.accuracy(confusion):.3f} on the same held-out labels."
+        f"A map all of {most}, the most common class, would have a mean IoU of {metrics.miou(constant):.3f} and an "
+        f"accuracy of {metrics.accuracy(constant):.3f} on {ground}."
     ]
 
 
@@ -79,8 +89,7 @@ def _unmapped(assessment: Assessment) -> list[str]:
 
 
 def _names(assessment: Assessment) -> list[str]:
-    """Class names that can stand in a sentence: those that are only a number are called class 7."""
-    return [f"class {name}" if name.isdigit() else name for name in assessment.scheme.names]
+    return [in_words(name) for name in assessment.scheme.names]
 
 
 def _and(items: list[str], most: int = 8) -> str:

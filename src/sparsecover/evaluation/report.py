@@ -46,14 +46,14 @@ class ReportContent:
         optimistic: why the scores are probably too good, as a sentence; None if nothing speaks for that.
         scene_pixels: pixels of the labelled scenes, of which the budget is a share; None if unknown.
         views_left_out: scenes without pictures here.
-        history: training, one mapping an epoch (see ``figures.curves``).
+        history: training, one mapping an epoch or a step (see ``figures.curves``).
         comparisons: other scores to set beside, such as a baseline's.
         verdict: what the comparisons say, as a sentence.
         warnings: what the checks found, each with what to do.
         notes: what happened to labels and settings.
         reasons: why settings are what they are.
         seconds: time by stage.
-        config_yaml: the resolved configuration.
+        config_yaml: the resolved configuration, or the part of it that is worth showing.
         versions: of the software.
         command: that makes the same map again.
         created: date and time as text.
@@ -143,7 +143,10 @@ def _charts(content: ReportContent) -> list[dict[str, str]]:
 
     for panel in _PANELS:
         if figures.panel_columns(content.history, panel):
-            add(f"{panel} by epoch", lambda theme, panel=panel: figures.curves(content.history, [panel], theme))
+            add(
+                f"{panel} by {figures.counter(content.history)}",
+                lambda theme, panel=panel: figures.curves(content.history, [panel], theme),
+            )
     calibration = content.assessment.calibration
     if calibration is not None and content.assessment.scored_pixels >= FEW_PIXELS:
         bins = [found for found in calibration.bins if found[2] >= _PIXELS_OF_A_DOT]

@@ -92,6 +92,7 @@ def run_experiment(
     tasks = _tasks(planned, folder, reporter)
     study = _Study(plan, folder, tasks, reporter)
     reporter.stage(f"{len(tasks)} jobs, {len(study.outcomes)} of them finished before")
+    reporter.progress(len(study.outcomes), len(tasks))
     left = [task for task in tasks if task.job.name not in study.outcomes]
     if not left:
         reporter.note("There is nothing left to train; tables and report are written anew.")
@@ -164,9 +165,8 @@ class _Study:
         self.outcomes = {name: outcome for name, outcome in ended.items() if outcome and outcome.error is None}
 
     def begun(self, task: Task) -> None:
-        """Tell which job is at work; of several the last that began."""
-        self.reporter.stage(task.job.name)
-        self.reporter.progress(len(self.outcomes), len(self.jobs))
+        """Tell which job begins."""
+        self.reporter.note(f"{task.job.name}: begun")
 
     def ended(self, task: Task, outcome: Outcome) -> None:
         """Tell of a job's end and write the tables anew."""

@@ -26,7 +26,7 @@ class Outcome:
         scheme: the classes; None after an error.
         scenes: confusion matrix int64 [K, K] of each scored scene.
         labelled_pixels: by side; ``spent_pixels`` counts those that trained or chose the network.
-        taught: labelled training pixels by the name of the class.
+        taught: labelled training pixels by the name of the class; empty where the result does not say.
         seconds: of training and scoring, all sessions together.
         peak_memory_mib, gpu_memory_mib: the most that was held; the latter None without a GPU.
     """

@@ -156,8 +156,10 @@ class Recipe(Section):
         return self.model_copy(update=changes)
 
     def _check_lasts(self, setting: str) -> None:
-        """Refuse a change of the base that is gone in every cell."""
+        """Refuse a change of the base that is gone in every job."""
         key = setting.partition("=")[0].strip()
+        if key in ("seed", "data.simulate.seed"):
+            raise ConfigError(f"{setting} would change nothing: each job has one of the recipe's seeds. Give --seeds.")
         for axis, variations in self.grid.items():
             if all(any(f"{key}.".startswith(f"{own}.") for own in changes) for changes in variations.values()):
                 raise ConfigError(

@@ -3,37 +3,38 @@
 from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
-
-from sparsecover import metrics
-from sparsecover.experiments.outcome import Outcome
+from sparsecover.evaluation.remarks import without_skill
+from sparsecover.experiments.outcome import Outcome, pooled
 from sparsecover.experiments.summary import CellScores
+from sparsecover.metrics import Confusion
 
 
 def remarks(rows: Sequence[CellScores]) -> list[str]:
-    """Sentences to stand below the table of these cells, which were scored on the same ground."""
-    outcomes = [outcome for row in rows for outcome in row.outcomes]
-    first = next((row for row in rows if row.outcomes), None)
-    return [*([_no_skill(first)] if first else []), *_untaught(outcomes)]
+    """Sentences to stand below the table of these cells; none before any score."""
+    return [*_no_skill(rows), *_untaught([outcome for row in rows for outcome in row.outcomes])]
 
 
-def _no_skill(row: CellScores) -> str:
-    """What a map of the most frequent class alone would score where this cell was scored."""
-    truth = np.sum([run.sum(axis=1) for run in row.runs], axis=0)
-    most = int(truth.argmax())
-    constant = np.zeros((len(truth), len(truth)), np.int64)
-    constant[:, most] = truth
-    name = row.scheme.names[most] if row.scheme else str(most)
-    return (
-        f"For comparison: a map of {name} alone would have mIoU {metrics.miou(constant):.3f} and accuracy "
-        f"{metrics.accuracy(constant):.3f}."
-    )
+def _no_skill(rows: Sequence[CellScores]) -> list[str]:
+    """Nothing where cells were scored on different ground: a study of several sites, or one with folds to do."""
+    scored = {row.scheme.names: pooled(row.runs) for row in rows if row.scheme}
+    shares = {tuple(_shares(pooled(row.runs))) for row in rows if row.outcomes}
+    if len(scored) != 1 or len(shares) != 1:
+        return []
+    ((names, confusion),) = scored.items()
+    return without_skill(confusion, names, "the same ground")
+
+
+def _shares(confusion: Confusion) -> list[float]:
+    """Of the true classes."""
+    truth = confusion.sum(axis=1)
+    return [round(float(share), 6) for share in truth / truth.sum()]
 
 
 def _untaught(outcomes: Sequence[Outcome]) -> list[str]:
     """Classes on scored ground of which some jobs had no training label, with the number of these jobs."""
-    jobs = Counter(name for outcome in outcomes for name in outcome.untaught)
+    known = [outcome for outcome in outcomes if outcome.taught]  # results of earlier versions do not say
+    jobs = Counter(name for outcome in known for name in outcome.untaught)
     if not jobs:
         return []
-    listed = ", ".join(f"{name} ({count} of {len(outcomes)} jobs)" for name, count in jobs.most_common())
+    listed = ", ".join(f"{name} ({count} of {len(known)} jobs)" for name, count in jobs.most_common())
     return [f"Without a training label, so that nothing could be mapped as it: {listed}. Their IoU is 0 there."]

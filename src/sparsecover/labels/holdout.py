@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import maximum_filter1d
 
+from sparsecover.classes import in_words
 from sparsecover.errors import LabelError
 from sparsecover.labels.arrays import Mask
 from sparsecover.labels.groups import LabelGroups, label_groups
@@ -147,7 +148,7 @@ def _fold(labels: LabelRaster, groups: LabelGroups, chosen: Mask, num_classes: i
 
 def _unmeasured(groups: LabelGroups, tested: npt.NDArray[np.bool_], labels: LabelRaster) -> list[str]:
     """A note for each class of which no label is held out."""
-    names = labels.scheme.names if labels.scheme else [str(k) for k in range(len(tested))]
+    names = [in_words(name) for name in (labels.scheme.names if labels.scheme else map(str, range(len(tested))))]
     missing = np.flatnonzero(groups.counts.any(axis=0) & ~tested)
     return [
         f"{names[k]}: {groups.counts[:, k].sum()} labelled pixels in {np.count_nonzero(groups.counts[:, k])} group(s) "

@@ -64,8 +64,7 @@ def findings_on(inputs: Inputs, scenes: Iterable[Scene]) -> list[Finding]:
 def check_config(path: Path, settings: Sequence[str] = ()) -> CheckResult:
     """Check the data, labels and split of a configuration."""
     config = Config.from_yaml(path, settings)
-    if config.data.simulate is not None:
-        check_sampler(config.data.simulate)
+    check_sampler(config.data.simulate)
     check_model(config.model.name)
     check_loss(config.loss.name)
     dataset = open_dataset(config.data, config.classes)

@@ -32,21 +32,29 @@ Models = dict[str, tuple[Assessment, Checkpoint]]
 
 
 class Clock:
-    """Seconds by stage."""
+    """Seconds by stage, in ``seconds``."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._last = time.monotonic()
 
     def lap(self, stage: str, earlier: float = 0.0) -> None:
-        """The time since the last lap belongs to this stage, and what it took before the run was stopped."""
+        """The time since the last lap belongs to this stage, and ``earlier`` seconds before a stop."""
         now = time.monotonic()
         self.seconds[stage], self._last = earlier + now - self._last, now
 
 
 @dataclass(frozen=True)
 class MapJob:
-    """The steps of one run, and what they share."""
+    """The steps of one run, and what they share.
+
+    Attributes:
+        out: folder of the results; those of several scenes lie in folders below it.
+        inputs, config: what is mapped from which labels, and how the model is made.
+        device: of training and prediction; forests take the CPU.
+        resume, overwrite: whether to go on with a stopped run, and whether earlier maps may be replaced.
+        reporter, clock: are told of stages, and of their time.
+    """
 
     out: Path
     inputs: Inputs
@@ -76,14 +84,14 @@ class MapJob:
     def models(self, split: Split, *, baseline: bool) -> Models:
         """The configured model and, with ``baseline``, the forests to compare it with."""
         name, earlier = self.config.model.name, _trained_before(self.out) if self.resume else 0.0
-        models = {name: self.network(split)}
+        models = {name: self._network(split)}
         self.clock.lap("training and scoring", earlier)
         if baseline and name != BASELINE:
-            models |= {forest: self.forest(forest, split) for forest in FORESTS if forest != name}
+            models |= {forest: self._forest(forest, split) for forest in FORESTS if forest != name}
         self.clock.lap("baselines")
         return models
 
-    def network(self, split: Split) -> tuple[Assessment, Checkpoint]:
+    def _network(self, split: Split) -> tuple[Assessment, Checkpoint]:
         """The configured model; it is the one of the last step, so that no label steers unseen."""
 
         def train(pairs: Sequence[Pair], held: Sequence[Pair], folder: str) -> Checkpoint:
@@ -95,7 +103,7 @@ class MapJob:
 
         return self._scored(split, train, self.device)
 
-    def forest(self, name: str, split: Split) -> tuple[Assessment, Checkpoint]:
+    def _forest(self, name: str, split: Split) -> tuple[Assessment, Checkpoint]:
         """A random forest on the same labels, scored on the same held-out labels."""
 
         def train(pairs: Sequence[Pair], held: Sequence[Pair], folder: str) -> Checkpoint:

@@ -10,8 +10,10 @@ from sparsecover.pipeline.network_choice import CONTEXT_PX, FITTED, TRAINED, cho
 
 QUICK_MODEL = "random-forest-features"
 
-LOOP_SECTIONS = frozenset({"augment", "loss", "optim", "schedule", "train"})
-"""Of a configuration, what only a network that learns in epochs looks at."""
+LOOP_SECTIONS = ("augment", "loss", "optim", "schedule", "train")
+"""Of a configuration, what only a network that learns in epochs looks at, but for `AT_ONCE`."""
+AT_ONCE = ("precision", "deterministic")
+"""Of the section ``train``, what every model looks at."""
 
 # Steps of a `map` training where no time is given: about three minutes on two cores.
 _STEPS_CPU, _STEPS_GPU, _EPOCHS = 800, 3000, 20
@@ -72,10 +74,8 @@ def idle_sections(config: Config) -> str:
     """A comment for the top of a configuration file, where its model has no use for some of it; else nothing."""
     if learns_in_epochs(config):
         return ""
-    return (
-        f"# {config.model.name} is fitted at once: augment, loss, optim, schedule and train (but for its precision and "
-        "deterministic) are for networks that learn in epochs.\n"
-    )
+    idle = f"{', '.join(LOOP_SECTIONS)} (but for its {' and '.join(AT_ONCE)})"
+    return f"# {config.model.name} is fitted at once: {idle} are for networks that learn in epochs.\n"
 
 
 def explain_recipe(
@@ -132,10 +132,10 @@ def _about_labels(counts: np.ndarray) -> str:
 def _about_training(config: Config, device: str, trained: int | None) -> list[str]:
     """Size and length of a training in words; what is fitted at once has neither."""
     name, train, patches = config.model.name, config.train, config.patches
-    if name.startswith("random-forest"):
-        return [f"{name}, which needs no training steps"]
     if name == FITTED:
         return ["a small network on what an encoder taught on ImageNet and filters at six scales see, fitted at once"]
+    if not learns_in_epochs(config):
+        return [f"{name}, which needs no training steps"]
     channels = getattr(config.model, "base_channels", None)
     size = f" of {channels} base channels" if channels else ""
     reasons = [f"{name}{size}, trained on a {device}"]

@@ -1,4 +1,4 @@
-"""The history of a training: one row an epoch."""
+"""The history of a training: one row an epoch, or so many steps of a model that has no epochs."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ def score_columns(scores: Scores | None, names: Sequence[str]) -> Row:
 
 
 def as_csv(history: History) -> str:
-    """The history with one line an epoch; what was not measured is left empty."""
+    """The history with one line a row; what was not measured is left empty."""
     columns = list(dict.fromkeys(column for row in history for column in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")

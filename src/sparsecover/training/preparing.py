@@ -27,8 +27,7 @@ def check_parts(config: Config) -> None:
         ModelError, LabelError: unknown names or options, with near matches, and values that cannot be meant.
         MissingPartError: the network needs an optional part that is not installed.
     """
-    if config.data.simulate is not None:
-        check_sampler(config.data.simulate)
+    check_sampler(config.data.simulate)
     check_model(config.model.name, config.model.options)
     check_loss(config.loss.name, config.loss.options)
     chosen_regularisers(config)
