@@ -106,6 +106,12 @@ class SplitConfig(Section):
             raise ValueError(f"split.fractions are {list(self.fractions)}; they must not be negative and must sum to 1")
         if self.by == "pattern" and self.pattern is None:
             raise ValueError("split.by is pattern, but split.pattern is missing; for example '(tile[0-9]+)'")
+        listed = [side for side in ("train", "validation", "test") if getattr(self, side)]
+        if listed and self.by not in ("pattern", "files"):
+            raise ValueError(
+                f"split.{listed[0]} lists names, but split.by is {self.by}, which deals out labels by split.fractions; "
+                "to name scenes say split.by: files, to name parts of their names split.by: pattern"
+            )
         return self
 
 

@@ -69,7 +69,8 @@ def _expected(root: type[BaseModel], where: list[str], error: Mapping[str, Any])
         first = next(iter(_section(root, where).model_fields))
         return f"keys below it, such as {'.'.join([*where, first])}"
     if kind in ("too_long", "too_short"):
-        return f"{context.get('max_length', context.get('min_length'))} values"
+        limit = context.get("max_length", context.get("min_length"))
+        return f"{'at most' if kind == 'too_long' else 'at least'} {limit} value{'s' if limit != 1 else ''}"
     return _TYPES.get(kind.split("_")[0], str(error["msg"]))
 
 

@@ -1,5 +1,6 @@
 """Recipes become jobs, and scores of jobs become tables and plots."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,11 @@ from sparsecover.experiments.tables import as_csv, cell_rows, failures, job_rows
 SCHEME = ClassScheme.from_names(["land", "water"])
 VALUES = {
     "title": "Study",
-    "base": {"data": {"simulate": {"fraction": 0.1}}, "model": {"name": "unet", "base_channels": 4}},
+    "base": {
+        "data": {"simulate": {"fraction": 0.1}},
+        "split": {"by": "files"},
+        "model": {"name": "unet", "base_channels": 4},
+    },
     "grid": {
         "method": {"U-Net": {}, "forest": {"model": {"name": "random-forest"}}, "wide": {"model.base_channels": 8}},
         "labels": {"100%": {"data.simulate": None}, "10%": {}},
@@ -121,7 +126,7 @@ def test_a_job_is_told_by_its_settings_and_data_not_by_names_or_places() -> None
      ({"data.simulate": {"sampler": "points", "n": 3, "options": {"width_px": 3}}}, "no option width_px")],
 )  # fmt: skip
 def test_parts_that_do_not_exist_are_told_before_anything_runs(change: dict[str, object], words: str) -> None:
-    values = {"title": "t", "base": {}, "grid": {"method": {"right": {}, "wrong": change}}}
+    values = {"title": "t", "base": {"split": {"folds": 2}}, "grid": {"method": {"right": {}, "wrong": change}}}
     with pytest.raises(ConfigError, match=rf"wrong: .*{words}"):
         plan_jobs(Recipe.from_dict(values), Path())
 
@@ -139,6 +144,25 @@ def test_a_setting_that_the_grid_undoes_is_refused() -> None:
     assert given.adapted(settings=["data.simulate={sampler: points}"]).base["data"]["simulate"] == {"sampler": "points"}
     assert given.adapted(settings=["loss.name=dice"]).base["loss"] == {"name": "dice"}
     assert given.adapted(settings=["data.simulated=3"]).base["data"] == {"simulated": 3}
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [({"by": "scene"}, "the test side is empty. Give split.folds, or split.fractions"),
+     ({"by": "pattern", "pattern": "(a)", "train": ["a"]}, "Give split.folds, or split.test, or score another side"),
+     ({"by": "scene", "test": ["a"]}, "split.test lists names, but split.by is scene")],
+)  # fmt: skip
+def test_a_study_that_would_have_nothing_to_score_is_refused(split: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        jobs_of(recipe(base={"split": split}))
+
+
+def test_a_seed_given_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match="give each once"):
+        recipe(seeds=[0, 0])
+    with pytest.raises(ConfigError, match="give each once"):
+        recipe().adapted(seeds=(1, 1))
+    assert recipe().adapted(seeds=(1, 2)).seeds == (1, 2)
 
 
 def test_data_digests_follow_the_bytes(tmp_path: Path) -> None:

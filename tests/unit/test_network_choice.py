@@ -5,40 +5,37 @@ import pytest
 
 from sparsecover.config import Config
 from sparsecover.errors import ConfigError
-from sparsecover.pipeline.network_choice import CONTEXT_PX, MANY_PX, MANY_PX_GPU, choose_network, settle_network
+from sparsecover.pipeline.network_choice import CONTEXT_PX, MANY_PX, choose_network, settle_network
 from sparsecover.pipeline.recipe import choose_recipe, explain_recipe, network_in
 
 FEW, MANY = np.array([10, 30, 0]), np.array([MANY_PX // 2, MANY_PX // 2, 0])
 
 
 def test_few_labels_go_to_the_pretrained_encoder_and_many_train_all_layers():
-    assert choose_network(FEW, gpu=False)[0] == "hypercolumns"
-    assert choose_network(MANY, gpu=False)[0] == "unet"
-    assert choose_network(MANY - [1, 0, 0], gpu=False)[0] == "hypercolumns"
-    assert f"the 40 labelled pixels are below {MANY_PX:,}" in choose_network(FEW, gpu=False)[1]
-    assert choose_network(MANY, gpu=True)[0] == "unet"
-    assert choose_network(np.array([MANY_PX_GPU, 0]), gpu=True)[0] == "unet"
-    assert choose_network(np.array([MANY_PX_GPU - 1, 0]), gpu=True)[0] == "hypercolumns"
+    assert choose_network(FEW)[0] == "hypercolumns"
+    assert choose_network(MANY)[0] == "unet"
+    assert choose_network(MANY - [1, 0, 0])[0] == "hypercolumns"
+    assert f"the 40 labelled pixels are below {MANY_PX:,}" in choose_network(FEW)[1]
 
 
 @pytest.mark.parametrize("said", [{"model": {}}, {"loss": {}}, {"optim": {}}, {"train": {"epochs": 2}}])
 def test_a_configuration_that_says_how_to_train_is_left_alone(said):
     config = Config.from_dict(said)
     counted: list[np.ndarray] = []
-    assert settle_network(config, lambda: counted.append(FEW) or FEW, gpu=False) == (config, None)
+    assert settle_network(config, lambda: counted.append(FEW) or FEW) == (config, None)
     assert not counted  # which reads all labels
 
 
 def test_a_configuration_of_data_alone_gets_the_network_the_labels_call_for():
-    config, why = settle_network(Config.from_dict({"seed": 3}), lambda: FEW, gpu=False)
+    config, why = settle_network(Config.from_dict({"seed": 3}), lambda: FEW)
     assert (config.model.name, config.patches.size_px, config.seed) == ("hypercolumns", CONTEXT_PX, 3)
     assert "below" in (why or "")
     own = Config.from_dict({"patches": {"size_px": 64}})
-    assert settle_network(own, lambda: FEW, gpu=False)[0].patches.size_px == 64
-    assert settle_network(own, lambda: MANY, gpu=False)[0].model.name == "unet"
+    assert settle_network(own, lambda: FEW)[0].patches.size_px == 64
+    assert settle_network(own, lambda: MANY)[0].model.name == "unet"
     running = Config.from_dict({"train": {"deterministic": True, "workers": 2}, "patches": {"cache": "none"}})
-    assert settle_network(running, lambda: FEW, gpu=False)[0].model.name == "hypercolumns"
-    assert settle_network(running, lambda: FEW, gpu=False)[0].patches.size_px == CONTEXT_PX
+    assert settle_network(running, lambda: FEW)[0].model.name == "hypercolumns"
+    assert settle_network(running, lambda: FEW)[0].patches.size_px == CONTEXT_PX
 
 
 @pytest.mark.parametrize(

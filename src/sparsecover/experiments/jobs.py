@@ -111,6 +111,7 @@ def plan_jobs(recipe: Recipe, folder: Path) -> list[Job]:
         try:
             of_cell = list(_jobs_of(recipe, cell, folder))
             _check_names(of_cell[0].config)
+            _check_scored(of_cell[0])
             jobs += of_cell
         except (ConfigError, ModelError, LabelError) as error:
             problems.setdefault(str(error), name)
@@ -123,6 +124,20 @@ def _check_names(config: Config) -> None:
     """Refuse parts that do not exist or cannot be meant; a missing extra only fails its own jobs."""
     with contextlib.suppress(MissingPartError):
         check_parts(config)
+
+
+def _check_scored(job: Job) -> None:
+    """Refuse a split whose scored side is known to be empty."""
+    split, side = job.config.split, job.score
+    if job.fold_index is not None or split.plan is not None or split.by == "files":
+        return
+    share = split.fractions[("train", "validation", "test").index(side)]
+    if not (getattr(split, side) if split.by == "pattern" else share):
+        raise ConfigError(
+            f"The split leaves nothing to score on: the {side} side is empty. Give split.folds, or "
+            + (f"split.{side}" if split.by == "pattern" else "split.fractions with a part of it")
+            + ", or score another side (score: validation)."
+        )
 
 
 def _jobs_of(recipe: Recipe, cell: Cell, folder: Path) -> Iterator[Job]:

@@ -77,6 +77,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        self._check_seeds()
         empty = [axis for axis, variations in self.grid.items() if not variations]
         if empty or not self.grid:
             raise ValueError(f"grid{'.' + empty[0] if empty else ''} is empty; give each axis at least one variation")
@@ -91,6 +92,10 @@ class Recipe(Section):
         for key, choice in chosen:
             self._check_names(key, choice)
         return self
+
+    def _check_seeds(self) -> None:
+        if len(set(self.seeds)) < len(self.seeds) and not self.seed_per_fold:
+            raise ValueError(f"seeds are {list(self.seeds)}; give each once, as one given twice is one run")
 
     def _check_names(self, key: str, choice: Mapping[str, str | tuple[str, ...]]) -> None:
         for axis, names in choice.items():
@@ -153,7 +158,7 @@ class Recipe(Section):
             }
         if given := tuple(seeds):
             changes["seeds"] = given
-        return self.model_copy(update=changes)
+        return self.from_dict(self.model_copy(update=changes).model_dump(exclude_unset=True))
 
     def _check_lasts(self, setting: str) -> None:
         """Refuse a change of the base that is gone in every job."""

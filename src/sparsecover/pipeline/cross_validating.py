@@ -129,7 +129,7 @@ def cross_validate(
             reporter.stage(f"Fold {number} of {len(splits)}")
             partial, held = training_sides(split, config)
             if number == 1 and math.prod(layout(devices, nodes)) == 1:  # folds that are compared are trained alike
-                config = settled(config, partial, len(dataset.scheme), device, reporter)
+                config = settled(config, partial, len(dataset.scheme), reporter)
             fit(
                 partial, config, model.parent, scheme=dataset.scheme, validation=held, device=device, devices=devices,
                 nodes=nodes, resume=resume, reporter=reporter,

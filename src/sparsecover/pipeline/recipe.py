@@ -43,7 +43,7 @@ def choose_recipe(
     """
     values = _by_device(gpu)
     model = network_in(settings) or model  # before options are added that are another network's
-    values["model"]["name"] = model or (QUICK_MODEL if quick else _network(counts, gpu, minutes, settings))
+    values["model"]["name"] = model or (QUICK_MODEL if quick else _network(counts, minutes, settings))
     if values["model"]["name"] == "unet":
         values["model"]["base_channels"] = 64 if gpu else 16
     if values["model"]["name"] == FITTED:
@@ -90,16 +90,16 @@ def explain_recipe(
         asked_for: whether the user named the network, so that the labels did not choose it.
         steps: that were trained; None: as many as the configuration says.
     """
-    chosen, why = choose_network(counts, gpu=gpu)
+    chosen, why = choose_network(counts)
     called_for = [f"{chosen}, as {why}"] if config.model.name == chosen and not asked_for else []
     return [_about_labels(counts), *called_for, *_about_training(config, "GPU" if gpu else "CPU", steps)]
 
 
-def _network(counts: np.ndarray | None, gpu: bool, minutes: float | None, settings: Sequence[str]) -> str:
+def _network(counts: np.ndarray | None, minutes: float | None, settings: Sequence[str]) -> str:
     """What the labels call for; the usual network where time or settings are given to train it."""
     if counts is None or minutes is not None or tells_training(_dotted(nested(settings))):
         return TRAINED
-    return choose_network(counts, gpu=gpu)[0]
+    return choose_network(counts)[0]
 
 
 def _dotted(values: dict[str, Any]) -> list[str]:

@@ -17,7 +17,6 @@ from sparsecover.pipeline.splitting import PLAN, split_dataset
 from sparsecover.progress import Reporter, Silent
 from sparsecover.raster import Scene
 from sparsecover.training import RateTest, check_parts, find_learning_rate, fit
-from sparsecover.training.device import resolve_device
 from sparsecover.training.processes import is_helper, layout
 
 LabelledScenes = list[tuple[Scene, Labels]]
@@ -63,7 +62,7 @@ def train(
         reporter.note(f"The split is in {PLAN}, SHA-256 {split.plan.digest[:16]}.")
         partial, held = training_sides(split, config)
         if math.prod(layout(devices, nodes)) == 1:  # several processes share a loop
-            config = settled(config, partial, len(dataset.scheme), device, reporter)
+            config = settled(config, partial, len(dataset.scheme), reporter)
         reporter.stage("Training")
         return fit(
             partial, config, folder, scheme=dataset.scheme, validation=held, apart=_plain(split.test), device=device,
@@ -71,10 +70,9 @@ def train(
         )  # fmt: skip
 
 
-def settled(config: Config, pairs: LabelledScenes, classes: int, device: str, reporter: Reporter) -> Config:
+def settled(config: Config, pairs: LabelledScenes, classes: int, reporter: Reporter) -> Config:
     """The configuration with the network that the labels call for, where it names none; the reason is told."""
-    gpu = resolve_device(device) != "cpu"
-    config, why = settle_network(config, lambda: count_labels(pairs, classes), gpu=gpu)
+    config, why = settle_network(config, lambda: count_labels(pairs, classes))
     if why:
         reporter.note(f"{why}.")
     return config
