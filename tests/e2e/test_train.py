@@ -337,7 +337,7 @@ def test_folds_of_one_scene_hold_each_label_out_once(
 
 
 def test_more_folds_than_scenes_are_refused(config: Path, inside: Inside, tmp_path: Path) -> None:
-    settings = ("--set", "split.by=scene", "--set", "split.folds=7")
+    settings = ("--set", "split.by=scene", "--set", "split.validation=[]", "--set", "split.folds=7")
     assert_users_mistake(inside("train", "--config", config, "--out", tmp_path / "out", *settings), "7 folds", "6")
     assert not (tmp_path / "out").exists()
 

@@ -58,6 +58,20 @@ def test_a_model_that_was_asked_for_makes_the_map_and_a_better_one_is_told() -> 
     assert MapResult.alarm.fget(SimpleNamespace(contest=contest(0.9, 0.7, asked_for=True))) is None
 
 
+def test_a_map_that_is_less_sure_of_itself_than_its_labels_is_told() -> None:
+    def said(on_labels: float, *over_maps: float | None) -> str | None:
+        products = [SimpleNamespace(statistics={"mean_confidence": value}) for value in over_maps]
+        calibration = SimpleNamespace(mean_confidence=on_labels)
+        return MapResult.easier_ground.fget(
+            SimpleNamespace(assessment=SimpleNamespace(calibration=calibration), products=products)
+        )
+
+    assert "49% on average, against 82% on the held-out labels" in said(0.82, 0.49)
+    assert "60% on average" in said(0.82, 0.49, 0.71)
+    assert said(0.82, 0.73) is None
+    assert said(0.82, None) is None
+
+
 def test_what_may_be_chance_is_called_so() -> None:
     assert "may be chance" in (contest(0.8, 0.79).verdict or "")
     few = contest(0.7, 0.9, groups=4)

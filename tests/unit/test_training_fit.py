@@ -135,6 +135,12 @@ def test_it_writes_what_it_promises(whole: tuple[Checkpoint, Path]) -> None:
     assert checkpoint.scheme == SCHEME
 
 
+def test_a_single_class_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"Only one class is labelled: class 5\. Label a second one.*--background"):
+        fit(make_pairs(), make_config(), tmp_path, scheme=ClassScheme.from_codes([5]))
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_configuration_is_written_resolved(tmp_path: Path) -> None:
     config = make_config(**{"patches.size_px": "auto", "patches.per_epoch": "auto", "train.epochs": 1})
     checkpoint = fit(PAIRS, config, tmp_path)

@@ -136,8 +136,8 @@ def show_map_result(result: "MapResult") -> None:
             out.print(f"Same labels, {name}: {_headline(assessment)}")
     if result.contest.verdict:
         out.print(Text(result.contest.verdict), soft_wrap=True)
-    if result.alarm:
-        out.print(_MARKS["warning"], Text(result.alarm))
+    for warning in filter(None, (result.alarm, result.easier_ground)):
+        out.print(_MARKS["warning"], Text(warning))
     for product in result.products:
         show_statistics(product.map.name, product.statistics)
     timings = ", ".join(f"{what} {seconds:.0f} s" for what, seconds in result.seconds.items())

@@ -33,9 +33,10 @@ def command(
 ) -> None:
     """Run a study: a grid of configurations, seeds and folds to tables, plots and a report.
 
-    RECIPE is a YAML file or the name of a recipe that comes with sparsecover. Writes results.csv (a row a training),
-    summary.csv and summary.md, plots/, sheets/ and report.html. The same command goes on where it stopped; what is
-    finished with the same settings and data is not done again. --set changes the recipe's base configuration.
+    RECIPE is a YAML file (docs/experiments.md says what is in it) or the name of a recipe that comes with sparsecover.
+    Writes results.csv (a row a training), summary.csv and summary.md, plots/, sheets/ and report.html. The same command
+    goes on where it stopped; what is finished with the same settings and data is not done again. --set changes the
+    recipe's base configuration.
 
     \b
     Examples:

@@ -74,7 +74,9 @@ def given_data(
     asked = {name: getattr(options, name) for name in _UNSAID if getattr(options, name) != getattr(plain, name)}
     if asked:
         listed = " ".join(f"{_UNSAID[name]} {value}" for name, value in asked.items())
-        lost.append(f"labels: let `sparsecover labels burn` with {listed} make a label raster, named in data.labels")
+        lost.append(
+            f"labels: let `sparsecover labels burn` with {listed} make a label raster below data.root, for data.labels"
+        )
     settings = {
         "data.root": None if root is None else root.as_posix(),
         **{f"data.{key}": pattern for key, pattern in found.items()},

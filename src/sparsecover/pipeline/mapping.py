@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from sparsecover import figures
 from sparsecover.checkpoint import Checkpoint, save_checkpoint
 from sparsecover.checks import Finding
@@ -29,6 +31,8 @@ from sparsecover.pipeline.splitting import PLAN
 from sparsecover.progress import Reporter, Silent
 from sparsecover.training import check_parts, resolve_device
 from sparsecover.training.history import read_history
+
+_CONFIDENCE_DROP = 0.1  # less than the labels' own by this much is worth a word
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,20 @@ class MapResult:
         if self.contest.better == self.contest.maker:
             return None
         return f"{self.contest.verdict} Train longer, label more places, or let the labels choose: leave out --model."
+
+    @property
+    def easier_ground(self) -> str | None:
+        """What to say where the map is much less sure of itself than on the labels, which then lie on easy ground."""
+        calibration = self.assessment.calibration
+        stated = [product.statistics.get("mean_confidence") for product in self.products]
+        known = [float(value) for value in stated if value is not None]
+        if calibration is None or not known or calibration.mean_confidence - np.mean(known) < _CONFIDENCE_DROP:
+            return None
+        return (
+            f"Over the whole map the confidence is {np.mean(known):.0%} on average, against "
+            f"{calibration.mean_confidence:.0%} on the held-out labels: these lie on easier ground than most of the "
+            "scene."
+        )
 
 
 def make_map(

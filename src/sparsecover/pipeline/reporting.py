@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from sparsecover.pipeline.mapping import MapResult
 
 _MOST_VIEWS = 8
-_CONFIDENCE_DROP = 0.1  # less than the labels' own by this much is worth a word
 
 
 def map_report(result: "MapResult", split: Split, views: list[SceneView]) -> str:
@@ -38,7 +37,7 @@ def map_report(result: "MapResult", split: Split, views: list[SceneView]) -> str
             mapped_pixels=counts.sum(0),
             area_ha=hectares,
             measured_on=_measured_on(result, split),
-            optimistic=_why_optimistic(split),
+            optimistic=_why_optimistic(result, split),
             scene_pixels=result.inputs.pixels,
             views_left_out=max(0, len(result.products) - _MOST_VIEWS),
             history=read_history(result.out / "history.csv"),
@@ -46,7 +45,6 @@ def map_report(result: "MapResult", split: Split, views: list[SceneView]) -> str
             verdict=result.contest.verdict,
             warnings=[
                 *([result.alarm] if result.alarm else []),
-                *_confidence_elsewhere(result),
                 *_of(result, "warning"),
             ],
             notes=[*result.notes, *_of(result, "note")],
@@ -85,19 +83,6 @@ def _of(result: "MapResult", severity: str) -> list[str]:
     return [str(finding) for finding in result.findings if finding.severity == severity]
 
 
-def _confidence_elsewhere(result: "MapResult") -> list[str]:
-    """What to say where the map is much less sure of itself than on the labels, which then lie on easy ground."""
-    calibration = result.assessment.calibration
-    stated = [p.statistics.get("mean_confidence") for p in result.products]
-    known = [float(value) for value in stated if value is not None]
-    if calibration is None or not known or calibration.mean_confidence - np.mean(known) < _CONFIDENCE_DROP:
-        return []
-    return [
-        f"Over the whole map the confidence is {np.mean(known):.0%} on average, against "
-        f"{calibration.mean_confidence:.0%} on the held-out labels: these lie on easier ground than most of the scene."
-    ]
-
-
 def _measured_on(result: "MapResult", split: Split) -> str:
     pixels = result.assessment.labelled_pixels.get("held_out", 0)
     if len(split.folds) > 1:
@@ -105,10 +90,10 @@ def _measured_on(result: "MapResult", split: Split) -> str:
     return f"{pixels:,} held-out labelled pixels in {result.assessment.groups} groups that did not train"
 
 
-def _why_optimistic(split: Split) -> str | None:
-    if not split.optimistic:
-        return None
-    return "Some held-out labels lie so close to training labels that the network has seen their surroundings."
+def _why_optimistic(result: "MapResult", split: Split) -> str | None:
+    near = "Some held-out labels lie so close to training labels that the network has seen their surroundings."
+    reasons = [*([near] if split.optimistic else []), *([result.easier_ground] if result.easier_ground else [])]
+    return " ".join(reasons) or None
 
 
 def map_views(result: "MapResult", split: Split) -> list[SceneView]:

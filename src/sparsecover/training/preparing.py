@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from sparsecover.classes import ClassScheme
+from sparsecover.classes import ClassScheme, in_words
 from sparsecover.config import Config
 from sparsecover.datasets import check_sampler
 from sparsecover.errors import ConfigError, DataError, SceneError
@@ -74,6 +74,20 @@ def configured_scheme(config: Config) -> ClassScheme:
             "configuration."
         )
     return ClassScheme.from_config(config.classes)
+
+
+def check_classes(scheme: ClassScheme) -> None:
+    """Refuse a single class, which teaches nothing.
+
+    Raises:
+        DataError: with what to do.
+    """
+    if len(scheme) < 2:
+        raise DataError(
+            f"Only one class is labelled: {', '.join(map(in_words, scheme.names))}. Label a second one; or, where the "
+            "rest is known to be something else, let `sparsecover labels burn --background NAME --labelled-area AREA` "
+            "make a label raster that says so, and name it in data.labels."
+        )
 
 
 def held_plan(pairs: Sequence[Pair], plan: PatchPlan, num_classes: int) -> PatchPlan | None:

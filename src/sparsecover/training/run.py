@@ -32,6 +32,7 @@ from sparsecover.training.loader import PatchLoader
 from sparsecover.training.memory import estimate_bytes, free_bytes
 from sparsecover.training.optimizer import build_optimizer
 from sparsecover.training.preparing import (
+    check_classes,
     check_parts,
     chosen_regularisers,
     configured_scheme,
@@ -99,6 +100,7 @@ class Run:
         """
         check_parts(config)
         scheme = scheme or pairs[0][1].scheme or configured_scheme(config)
+        check_classes(scheme)
         check_pairs([*pairs, *held_pairs])
         patches = config.patches
         plan = plan_patches(
