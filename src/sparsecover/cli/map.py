@@ -22,8 +22,9 @@ from sparsecover.cli import options
 @click.option(
     "--model",
     metavar="NAME",
-    help="Network by name (see: sparsecover models), which then makes the map; default: what the labels "
-    "call for (hypercolumns, or unet for very many), or a random forest where the held-out labels find it better.",
+    help="Network by name (see: sparsecover models), which then makes the map; default: what the labels call for "
+    "(hypercolumns, or unet from ten million labelled pixels on), or a random forest where the held-out labels find it "
+    "better.",
 )
 @click.option(
     "--quick",

@@ -14,7 +14,8 @@ class GatedCRF(Regulariser):
     """``1 / |U| sum_{i in U} sum_{j in N_r(i)} K_ij (1 - sum_c p_ic p_jc)`` over free pixels U; see ``pair_energy``.
 
     Args:
-        weight: of the term.
+        weight: of the term. The published 0.1 drowns a few clicks, as each pixel's energy is a sum over its neighbours:
+            networks then called nearly all one class (docs/technical-report.md).
         radius: of the square neighbourhood, in pixels.
         sigma_xy: width of the kernel in pixels.
         sigma_rgb: width of the kernel in colour, on images scaled to 0..1.
@@ -24,7 +25,7 @@ class GatedCRF(Regulariser):
 
     def __init__(
         self,
-        weight: float = 0.1,
+        weight: float = 0.01,
         radius: int = 5,
         sigma_xy: float = 6.0,
         sigma_rgb: float = 0.1,
