@@ -137,7 +137,7 @@ def show_map_result(result: "MapResult") -> None:
     if result.contest.verdict:
         out.print(Text(result.contest.verdict), soft_wrap=True)
     for warning in filter(None, (result.alarm, result.easier_ground)):
-        out.print(_MARKS["warning"], Text(warning))
+        out.print(_MARKS["warning"], Text(warning), soft_wrap=True)
     for product in result.products:
         show_statistics(product.map.name, product.statistics)
     timings = ", ".join(f"{what} {seconds:.0f} s" for what, seconds in result.seconds.items())
