@@ -273,12 +273,18 @@ def two_scenes(small: SmallScene, folder: Path) -> list[Path]:
     return [folder / "scenes", folder / "both.gpkg"]
 
 
+def another_way(small: SmallScene, folder: Path) -> list[Path]:
+    """The same files by a path with steps back."""
+    (small.folder / "aside").mkdir(exist_ok=True)
+    return [small.folder / "aside" / ".." / small.scene.name, small.labels]
+
+
 def label_raster(small: SmallScene, folder: Path) -> list[Path]:
     """Codes for all pixels, held out by block."""
     return [small.scene, small.truth]
 
 
-@pytest.mark.parametrize("make", [close_clicks, two_scenes, label_raster])
+@pytest.mark.parametrize("make", [close_clicks, two_scenes, label_raster, another_way])
 def test_another_training_takes_the_division_of_a_map(
     make: Callable[[SmallScene, Path], list[Path]], small: SmallScene, cli: Command, tmp_path: Path
 ) -> None:

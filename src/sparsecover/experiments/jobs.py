@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsecover.config import Config, put_setting
+from sparsecover.datasets.layouts.base import SIDES
 from sparsecover.errors import ConfigError, LabelError, MissingPartError, ModelError, nearest
 from sparsecover.experiments.recipe import Changes, Recipe
 from sparsecover.training import check_parts
@@ -131,7 +132,7 @@ def _check_scored(job: Job) -> None:
     split, side = job.config.split, job.score
     if job.fold_index is not None or split.plan is not None or split.by == "files":
         return
-    share = split.fractions[("train", "validation", "test").index(side)]
+    share = split.fractions[SIDES.index(side)]
     if not (getattr(split, side) if split.by == "pattern" else share):
         raise ConfigError(
             f"The split leaves nothing to score on: the {side} side is empty. Give split.folds, or "

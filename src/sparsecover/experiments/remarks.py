@@ -16,18 +16,17 @@ def remarks(rows: Sequence[CellScores]) -> list[str]:
 
 def _no_skill(rows: Sequence[CellScores]) -> list[str]:
     """Nothing where cells were scored on different ground: a study of several sites, or one with folds to do."""
-    scored = {row.scheme.names: pooled(row.runs) for row in rows if row.scheme}
-    shares = {tuple(_shares(pooled(row.runs))) for row in rows if row.outcomes}
-    if len(scored) != 1 or len(shares) != 1:
+    scored = [(row.scheme.names, pooled(row.runs)) for row in rows if row.scheme]
+    if len({(names, _shares(confusion)) for names, confusion in scored}) != 1:
         return []
-    ((names, confusion),) = scored.items()
+    names, confusion = scored[0]
     return without_skill(confusion, names, "the same ground")
 
 
-def _shares(confusion: Confusion) -> list[float]:
+def _shares(confusion: Confusion) -> tuple[float, ...]:
     """Of the true classes."""
     truth = confusion.sum(axis=1)
-    return [round(float(share), 6) for share in truth / truth.sum()]
+    return tuple(round(float(share), 6) for share in truth / truth.sum())
 
 
 def _untaught(outcomes: Sequence[Outcome]) -> list[str]:

@@ -94,18 +94,19 @@ def given_data(
 def _root(files: Sequence[str | Path]) -> Path | None:
     """The folder that all files lie below; None without one."""
     try:
-        return Path(os.path.commonpath([_absolute(file).parent for file in files if is_local(str(file))]))
+        return Path(os.path.commonpath([absolute(file).parent for file in files if is_local(str(file))]))
     except ValueError:  # none, or on several drives
         return None
 
 
-def _absolute(file: str | Path) -> Path:
-    return Path(os.path.normpath(Path(file).absolute()))  # links keep their names
+def absolute(file: str | Path) -> Path:
+    """Where a file lies, without the way there; links keep their names."""
+    return Path(os.path.normpath(Path(file).absolute()))
 
 
 def _pattern(files: Sequence[str | Path], root: Path | None, between: str | None = None) -> str | None:
     """A pattern below ``root`` that finds these files and no others, or one for each, joined; None without any."""
-    paths = [_absolute(file) for file in files]
+    paths = [absolute(file) for file in files]
     if root is None or not all(path.is_file() and _can_be_found(path.relative_to(root)) for path in paths):
         return None
     if len(paths) == 1 or between is not None:

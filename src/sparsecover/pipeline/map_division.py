@@ -1,7 +1,6 @@
 """The labels that trained for a map and those held out, as a plan that `train` reads: the very same division again."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +11,7 @@ from sparsecover.datasets import Pair, SplitPlan
 from sparsecover.datasets.layouts.folder import list_folder
 from sparsecover.datasets.split_parts import Parts, take_sides, with_sides
 from sparsecover.labels import LabelRaster, label_groups
+from sparsecover.pipeline.given_data import absolute
 from sparsecover.pipeline.holding_out import BUFFER_PX, Split
 from sparsecover.pipeline.inputs import BurntPair, Inputs
 
@@ -46,8 +46,8 @@ def plan_of(inputs: Inputs, split: Split, config: Config) -> SplitPlan | None:
 
 def _names(pairs: Sequence[BurntPair], config: Config) -> list[str] | None:
     """What a dataset calls the scenes; None where it does not find them all, or calls two the same."""
-    entries = {tuple(map(str, entry.images)): entry.name for entry in list_folder(config.data).entries}
-    found = {entries.get(tuple(str(Path(path).absolute()) for path in scene.paths)): None for scene, _ in pairs}
+    entries = {entry.images: entry.name for entry in list_folder(config.data).entries}
+    found = {entries.get(tuple(map(absolute, scene.paths))): None for scene, _ in pairs}
     names = [name for name in found if name is not None]
     return names if len(names) == len(pairs) else None
 

@@ -43,10 +43,7 @@ def map_report(result: "MapResult", split: Split, views: list[SceneView]) -> str
             history=read_history(result.out / "history.csv"),
             comparisons=_comparisons(result),
             verdict=result.contest.verdict,
-            warnings=[
-                *([result.alarm] if result.alarm else []),
-                *_of(result, "warning"),
-            ],
+            warnings=[*([result.alarm] if result.alarm else []), *_of(result, "warning")],
             notes=[*result.notes, *_of(result, "note")],
             reasons=result.reasons,
             seconds=result.seconds,
