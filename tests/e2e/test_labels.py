@@ -95,7 +95,9 @@ def test_features_are_counted_without_a_scene(small: SmallScene, capsys: pytest.
     assert run(["labels", "info", str(small.labels), "--field", "number"]) == 0
     assert "features is a class of its own" in capsys.readouterr().out
     assert run(["labels", "info", str(small.labels)]) == 2
-    assert "Say which field" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "Say which field" in told
+    assert "--background" in told, "whose features are all of one class has no field to name"
     assert run(["labels", "info", str(small.labels), "--unlabelled", "#9B9B9"]) == 2
     assert "colours such as '#9B9B9B'" in capsys.readouterr().err
 

@@ -20,7 +20,7 @@ from sparsecover.experiments.plots import by_sampler, study_plots, usual_sampler
 from sparsecover.experiments.recipe import Recipe
 from sparsecover.experiments.shelf import find_recipe, shelved_recipes
 from sparsecover.experiments.summary import CellScores, summarize
-from sparsecover.experiments.tables import as_csv, cell_rows, failures, job_rows, markdown
+from sparsecover.experiments.tables import as_csv, cell_rows, failures, job_rows, legend, markdown
 
 SCHEME = ClassScheme.from_names(["land", "water"])
 VALUES = {
@@ -244,6 +244,21 @@ def test_scores_by_cell(study: tuple) -> None:
     wide = rows[4]
     assert (len(wide.failed), wide.missing, wide.miou.n) == (2, 0, 0)
     assert rows[5].missing == 2
+
+
+def test_of_several_baselines_and_full_supervisions_the_best_counts(study: tuple) -> None:
+    given, jobs, outcomes, rows = study
+    either = given.model_copy(
+        update={"full": {"labels": "100%", "method": ("forest", "U-Net")}, "baseline": {"method": ("forest", "wide")}}
+    )
+    network, few, _, forest, wide, _ = summarize(either, jobs, outcomes)  # of wide every run failed
+    assert few.share == pytest.approx(few.miou.mean / network.miou.mean)
+    assert (few.gain, few.gain_interval) == (rows[1].gain, rows[1].gain_interval)
+    assert forest.gain is None
+    assert wide.gain is None
+    assert "mIoU above method forest or wide, whichever is best on" in legend(either, rows)
+    assert "share of the mIoU of labels 100%, method forest or U-Net, whichever is best." in legend(either, rows)
+    assert "whichever" not in legend(given, rows)
 
 
 def test_folds_of_one_run_are_pooled_and_their_spread_is_told() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.config import Config
 from sparsecover.errors import GridError, ModelError
 from sparsecover.grid import Window
-from sparsecover.inference import Settings, predict
+from sparsecover.inference import Settings, predict, predict_strips
 from sparsecover.inference.exporting import export
 from sparsecover.inference.job import Job
 from sparsecover.labels import LabelRaster
@@ -158,6 +159,42 @@ def test_the_seed_decides_and_unlabelled_windows_change_nothing() -> None:
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     other = fitted(labels, image, seed=1)
     assert not torch.equal(first.head.weight, other.head.weight)
+
+
+def test_each_view_gets_a_light_of_its_own() -> None:
+    image, truth = textures(side=64)
+    labels = clicks(truth, 5)
+    lights = iter([0.0, 0.5, 1.0, 1.5])
+    lit = Hypercolumns(3, 3, hidden=32)
+    lit.fit_pixels([(image, labels)], [5, 5, 5], 0, lambda images: images + next(lights))
+    assert next(lights, None) is None, "a light was drawn for each view"
+    same = Hypercolumns(3, 3, hidden=32)
+    same.fit_pixels([(image, labels)], [5, 5, 5], 0, lambda images: images.clone())
+    plain = fitted(labels, image)
+    assert all(torch.equal(a, b) for a, b in zip(same.parameters(), plain.parameters(), strict=True))
+    assert not torch.equal(lit.first.weight, plain.first.weight)
+    assert lit.edge_variance == plain.edge_variance, "edges are those of the images as they are"
+
+
+def test_other_light_prepares_for_scenes_under_it(tmp_path: Path) -> None:
+    """Three grounds that differ in brightness and grain, learned on one scene and found in a darker one."""
+    rng = np.random.default_rng(0)
+    truth = np.repeat(np.arange(3), 32)[None].repeat(96, 0).astype(np.uint8)
+    values = np.choose(truth, [60, 110, 160]) + rng.normal(0, 1, (3, 96, 96)) * np.choose(truth, [4, 14, 28])
+    scene = Scene.from_array(values.clip(0, 255).astype(np.uint8))
+    drawn = np.where(rng.random(truth.shape) < 0.02, truth, UNLABELLED).astype(np.uint8)
+    labels = LabelRaster(drawn, scene.grid, scheme=ClassScheme.from_names(["plain", "grain", "rough"]))
+    darker = Scene.from_array((values * 0.6).clip(0, 255).astype(np.uint8))
+
+    def accuracy(augment: object) -> float:
+        config = Config.from_dict({"model": {"name": "hypercolumns", "hidden": 32}, "augment": augment})
+        trained = fit([(scene, labels)], config, tmp_path / str(len(list(tmp_path.iterdir()))), device="cpu")
+        strips = predict_strips(darker, trained, device="cpu")
+        return float(np.mean([(part.argmax(0) == truth[window.slices]).mean() for window, part, _ in strips]))
+
+    as_it_is = accuracy("light")
+    assert accuracy("light") == as_it_is, "the same seed, the same map"
+    assert accuracy("standard") > as_it_is + 0.2
 
 
 def test_fitting_leaves_the_encoder_as_it_was() -> None:

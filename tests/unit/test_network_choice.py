@@ -36,6 +36,8 @@ def test_a_configuration_of_data_alone_gets_the_network_the_labels_call_for():
     running = Config.from_dict({"train": {"deterministic": True, "workers": 2}, "patches": {"cache": "none"}})
     assert settle_network(running, lambda: FEW)[0].model.name == "hypercolumns"
     assert settle_network(running, lambda: FEW)[0].patches.size_px == CONTEXT_PX
+    lit = Config.from_dict({"augment": "strong"})  # whose colours both networks take
+    assert settle_network(lit, lambda: FEW)[0].model.name == "hypercolumns"
 
 
 @pytest.mark.parametrize(

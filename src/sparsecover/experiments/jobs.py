@@ -14,7 +14,7 @@ from typing import Any
 from sparsecover.config import Config, put_setting
 from sparsecover.datasets.layouts.base import SIDES
 from sparsecover.errors import ConfigError, LabelError, MissingPartError, ModelError, nearest
-from sparsecover.experiments.recipe import Changes, Recipe
+from sparsecover.experiments.recipe import Changes, Choice, Recipe
 from sparsecover.training import check_parts
 
 Cell = dict[str, str]
@@ -83,7 +83,7 @@ def cells(recipe: Recipe) -> list[Cell]:
     return [cell for cell in every if not recipe.only or any(matches(cell, choice) for choice in recipe.only)]
 
 
-def matches(cell: Cell, choice: Mapping[str, str | tuple[str, ...]]) -> bool:
+def matches(cell: Cell, choice: Choice) -> bool:
     """Whether a cell has one of the names that are allowed on each axis."""
     return all(cell[axis] in ((names,) if isinstance(names, str) else names) for axis, names in choice.items())
 

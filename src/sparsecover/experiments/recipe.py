@@ -49,7 +49,8 @@ class Recipe(Section):
         checkpoint: which network is scored; one that was best on validation labels spends them.
         budget: axis of the label budget, drawn over labelled pixels.
         panel: axis whose variations are questions of their own: separate plots and tables.
-        full: axes and names of full supervision; scores are given as a share of it.
+        full: axes and names of full supervision; scores are given as a share of it. Of several names the best counts,
+            here as for the baseline.
         baseline: axes and names of what all others are compared with, pair by pair of scenes.
         published, published_in: others' figures by cell, named as in the tables ("U-Net, 10%"), and their source.
         show_bands: numbers from 1 of the bands to show as red, green and blue.
@@ -68,8 +69,8 @@ class Recipe(Section):
     checkpoint: Literal["last", "best_iou", "best_loss"] = "last"
     budget: str | None = None
     panel: str | None = None
-    full: dict[str, str] = Field({})
-    baseline: dict[str, str] = Field({})
+    full: Choice = Field({})
+    baseline: Choice = Field({})
     published: dict[str, Published] = Field({})
     published_in: str = ""
     show_bands: tuple[int, int, int] | None = None
@@ -85,9 +86,7 @@ class Recipe(Section):
             axis = getattr(self, key)
             if axis is not None and axis not in self.grid:
                 raise ValueError(f"{key} names no axis of the grid: {axis!r}. {nearest(axis, self.grid)}")
-        chosen: list[tuple[str, Mapping[str, str | tuple[str, ...]]]] = [
-            ("full", self.full), ("baseline", self.baseline)
-        ]  # fmt: skip
+        chosen = [("full", self.full), ("baseline", self.baseline)]
         chosen += [("only", choice) for choice in self.only] + [("quick.only", choice) for choice in self.quick.only]
         for key, choice in chosen:
             self._check_names(key, choice)
@@ -97,7 +96,7 @@ class Recipe(Section):
         if len(set(self.seeds)) < len(self.seeds) and not self.seed_per_fold:
             raise ValueError(f"seeds are {list(self.seeds)}; give each once, as one given twice is one run")
 
-    def _check_names(self, key: str, choice: Mapping[str, str | tuple[str, ...]]) -> None:
+    def _check_names(self, key: str, choice: Choice) -> None:
         for axis, names in choice.items():
             if axis not in self.grid:
                 raise ValueError(f"{key} names no axis of the grid: {axis!r}. {nearest(axis, self.grid)}")

@@ -12,7 +12,7 @@ from sparsecover.classes import ClassScheme
 from sparsecover.evaluation.intervals import Interval, Sums, bootstrap, bootstrap_gain
 from sparsecover.experiments.jobs import Cell, Job, cell_name, cells, matches
 from sparsecover.experiments.outcome import Outcome, pooled
-from sparsecover.experiments.recipe import Published, Recipe
+from sparsecover.experiments.recipe import Choice, Published, Recipe
 
 Score = Callable[[metrics.Confusion], float]
 """A figure of a confusion matrix, NaN where undefined."""
@@ -159,16 +159,17 @@ def _compared(row: CellScores, rows: Sequence[CellScores], recipe: Recipe) -> Ce
     full, baseline = (_partner(row, rows, choice) for choice in (recipe.full, recipe.baseline))
     if full is not None and full.miou.mean > 0:
         changes["share"] = row.miou.mean / full.miou.mean
-    if baseline is not None and baseline is not row and baseline.outcomes and row.outcomes:
+    if baseline is not None and baseline is not row and row.outcomes:
         changes["gain"] = row.miou.mean - baseline.miou.mean
         changes["gain_interval"] = _gain_interval(row, baseline)
     return replace(row, **changes)  # type: ignore[arg-type]
 
 
-def _partner(row: CellScores, rows: Sequence[CellScores], choice: Cell) -> CellScores | None:
-    """The cell that has these names and on the other axes those of ``row``."""
+def _partner(row: CellScores, rows: Sequence[CellScores], choice: Choice) -> CellScores | None:
+    """The best cell that has these names and on the other axes those of ``row``."""
     wanted = {**row.cell, **choice}
-    return next((other for other in rows if choice and matches(other.cell, wanted)), None)
+    found = [other for other in rows if choice and other.outcomes and matches(other.cell, wanted)]
+    return max(found, key=lambda other: other.miou.mean, default=None)
 
 
 def _gain_interval(row: CellScores, baseline: CellScores) -> Interval | None:

@@ -10,7 +10,7 @@ import numpy as np
 from sparsecover import metrics
 from sparsecover.experiments.jobs import Job
 from sparsecover.experiments.outcome import Outcome
-from sparsecover.experiments.recipe import Recipe
+from sparsecover.experiments.recipe import Choice, Recipe
 from sparsecover.experiments.remarks import remarks
 from sparsecover.experiments.summary import CellScores, Spread
 
@@ -175,9 +175,11 @@ def legend(recipe: Recipe, rows: Sequence[CellScores]) -> str:
     return " ".join(part for part in text if part)
 
 
-def cell_words(cell: Mapping[str, str]) -> str:
+def cell_words(choice: Choice) -> str:
     """Axes and names in words."""
-    return ", ".join(f"{axis} {name}" for axis, name in cell.items())
+    named = {axis: (names,) if isinstance(names, str) else names for axis, names in choice.items()}
+    best = ", whichever is best" if any(len(names) > 1 for names in named.values()) else ""
+    return ", ".join(f"{axis} {' or '.join(names)}" for axis, names in named.items()) + best
 
 
 def failures(rows: Iterable[CellScores]) -> list[tuple[str, str]]:

@@ -27,7 +27,10 @@ def class_column(frame: pd.DataFrame, field: str | None, path: str | Path) -> "p
     if field is None:
         if len(fields) != 1:
             listed = f"it has {', '.join(fields)}" if fields else "it has no fields"
-            raise LabelError(f"Say which field of {path} holds the class: {listed}.")
+            raise LabelError(
+                f"Say which field of {path} holds the class (--field NAME): {listed}. Where all features are of one "
+                "class, give that of the ground around them instead (--background NAME --labelled-area AREA)."
+            )
         field = fields[0]
     if field not in fields:
         raise LabelError(f"{path} has no field {field!r}. {nearest(field, fields)}")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from sparsecover.classes import UNLABELLED
 from sparsecover.errors import ModelError
 from sparsecover.models.features import MultiScaleFeatures, PixelFeatures
-from sparsecover.models.pixel_draw import draw_pixels
+from sparsecover.models.pixel_draw import Relight, draw_pixels
 
 # Of 810,000 dense labels, 200,000 gave the forest on features 0.505 mIoU, and these 0.502 in a third of the time.
 MAX_SAMPLES = 50_000
@@ -157,7 +157,11 @@ class RandomForest(nn.Module):
         return self
 
     def fit_pixels(
-        self, windows: Iterable[tuple[Tensor, Tensor]], counts: Sequence[int], seed: int = 0
+        self,
+        windows: Iterable[tuple[Tensor, Tensor]],
+        counts: Sequence[int],
+        seed: int = 0,
+        relight: Relight | None = None,
     ) -> dict[str, int]:
         """Grow the trees on the labelled pixels of some windows.
 
@@ -166,6 +170,7 @@ class RandomForest(nn.Module):
                 ``halo_px`` beyond its labels gives them the features that prediction does.
             counts: labelled pixels of all windows by class; where these are very many, a part of them is used.
             seed: of the trees and of that part.
+            relight: not called, as other light taught forests nothing (docs/technical-report.md).
 
         Returns:
             The options with which a forest is made that takes this one's state.

@@ -9,6 +9,7 @@ edges of the image.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import cast
 
 import numpy as np
@@ -23,7 +24,7 @@ from sparsecover.models.edge_smoothing import EDGE_VARIANCE, EdgeVariance, count
 from sparsecover.models.efficientnet_lite import CHANNELS, STRIDE, EfficientNetLite0, load_imagenet
 from sparsecover.models.features import MultiScaleFeatures
 from sparsecover.models.network import SegmentationNetwork, pad, two_logits
-from sparsecover.models.pixel_draw import draw_pixels
+from sparsecover.models.pixel_draw import Relight, draw_pixels
 
 STEPS_A_LOSS = 20  # over which training losses are averaged
 MAX_SAMPLES = 40_000  # labelled pixels that are used; 400 numbers of each view are held in half precision
@@ -152,7 +153,11 @@ class Hypercolumns(SegmentationNetwork):
         return _mixed(self.head.weight, hidden.relu_(), self.head.bias)
 
     def fit_pixels(
-        self, windows: Iterable[tuple[Tensor, Tensor]], counts: Sequence[int], seed: int = 0
+        self,
+        windows: Iterable[tuple[Tensor, Tensor]],
+        counts: Sequence[int],
+        seed: int = 0,
+        relight: Relight | None = None,
     ) -> dict[str, object]:
         """Fit the classifier to the labelled pixels of some windows.
 
@@ -160,6 +165,8 @@ class Hypercolumns(SegmentationNetwork):
             windows: normalised images [N, C, h, w] and labels int [N, h, w], 255 where unlabelled.
             counts: labelled pixels of all windows by class; of more than ``MAX_SAMPLES`` a part is used.
             seed: of that part, of the first weights and of the order.
+            relight: puts images [N, C, h, w] under another light each time, as scenes have that are not among these;
+                each view is then seen in a light of its own. None: all as they are.
 
         Returns:
             The options with which one is made that takes this one's state, where the encoder's weights are.
@@ -175,7 +182,7 @@ class Hypercolumns(SegmentationNetwork):
                 continue
             edges.add(*_guide(images))
             places += count_places(labels)
-            made = self._samples(images.float().to(device), labels.to(device))
+            made = self._samples(images.float().to(device), labels.to(device), relight)
             columns += [part for part, _ in made]
             classes += [part for _, part in made]
         if not classes:
@@ -195,15 +202,25 @@ class Hypercolumns(SegmentationNetwork):
         return {"encoder_weights": None, "smooth_px": self.smooth_px, "edge_variance": self.edge_variance}
 
     @torch.no_grad()
-    def _samples(self, images: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def _samples(self, images: Tensor, labels: Tensor, relight: Relight | None) -> list[tuple[Tensor, Tensor]]:
         """Hypercolumns and classes of the labelled pixels in each view."""
-        seen = (images, self.features(images), labels)
         samples = []
-        for turns, mirrored in _VIEWS:
-            view, features, target = (torch.rot90(x.flip(-1) if mirrored else x, turns, (-2, -1)) for x in seen)
+        for (turns, mirrored), seen in zip(_VIEWS, self._lit(images, relight), strict=True):
+            view, features, target = (
+                torch.rot90(x.flip(-1) if mirrored else x, turns, (-2, -1)) for x in (*seen, labels)
+            )
             labelled = target != UNLABELLED
             samples.append((self._columns(view, features, labelled), target[labelled]))
         return samples
+
+    def _lit(self, images: Tensor, relight: Relight | None) -> Iterator[tuple[Tensor, Tensor]]:
+        """For each view the images, in a light of its own where there is one, and their multi-scale features."""
+        if relight is None:
+            yield from repeat((images, self.features(images)), len(_VIEWS))
+            return
+        for _ in _VIEWS:
+            lit = relight(images)
+            yield lit, self.features(lit)
 
     def _weighted(self, maps: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Each map with its part of the first layer's weights."""

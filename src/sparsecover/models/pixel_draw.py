@@ -1,11 +1,14 @@
-"""A part of the labelled pixels, where a model that is fitted to single pixels cannot take them all."""
+"""What models are given that are fitted to single pixels: a part of the labels, where they cannot take them all."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from sparsecover.classes import UNLABELLED
+
+Relight = Callable[[Tensor], Tensor]
+"""Normalised images [N, C, h, w] under another light, drawn anew with each call."""
 
 LEAST_OF_CLASS = 1000  # pixels of each class that are kept, as an even part of very many leaves none of a rare class
 

@@ -90,6 +90,12 @@ class Augmenter:
         """As ``preset``, from a configuration's ``augment``."""
         return cls.preset(config) if isinstance(config, str) else cls.preset(config.name, **config.options)
 
+    @property
+    def colours(self) -> Self | None:
+        """What of it changes colours and moves nothing; None where nothing does."""
+        changes = (self.brightness, self.contrast, self.gamma, self.noise, self.blur, self.band_dropout)
+        return replace(self, symmetries=False, affine=0.0, cutmix=0.0) if any(changes) else None
+
     def __call__(self, batch: Batch, generator: torch.Generator) -> Batch:
         """A varied copy of a batch.
 
@@ -126,7 +132,7 @@ class Augmenter:
 
     def _photometric(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Changes the colours in place: the geometry has made a copy."""
-        if not any((self.brightness, self.contrast, self.gamma, self.noise, self.blur, self.band_dropout)):
+        if self.colours is None:
             return batch
         images, valid = batch.images, batch.valid[:, None]
         count, bands = images.shape[:2]
@@ -160,12 +166,12 @@ class Augmenter:
 PRESETS: dict[str, dict[str, Any]] = {
     "none": {"symmetries": False},
     "light": {},
-    "standard": {"affine": 0.5, "brightness": 0.2, "contrast": 0.2},
+    "standard": {"affine": 0.5, "brightness": 0.8, "contrast": 0.8},
     "strong": {
         "affine": 0.8,
         "scale": 0.5,
-        "brightness": 0.4,
-        "contrast": 0.4,
+        "brightness": 0.8,
+        "contrast": 0.8,
         "gamma": 0.4,
         "noise": 0.1,
         "blur": 0.2,

@@ -24,7 +24,7 @@ from sparsecover.pipeline.inputs import Inputs, LabelOptions, Pair, count_labels
 from sparsecover.pipeline.map_division import plan_of
 from sparsecover.pipeline.map_job import BASELINE, Clock, MapJob
 from sparsecover.pipeline.provenance import command_line
-from sparsecover.pipeline.recipe import choose_recipe, explain_recipe, idle_sections, network_in
+from sparsecover.pipeline.recipe import choose_recipe, explain_recipe, idle_comment, network_in
 from sparsecover.pipeline.reporting import map_report, map_views
 from sparsecover.pipeline.scene_files import expand
 from sparsecover.pipeline.splitting import PLAN
@@ -234,7 +234,7 @@ def _write_config(result: MapResult, split: Split, given: GivenData) -> None:
     own_split = "split" in result.config.model_fields_set
     config = given.in_config(Config.from_dict(result.trained.config), keep_split=own_split)
     plan = None if given.unsaid or own_split else plan_of(result.inputs, split, config)
-    header = given.header(command_line()) + idle_sections(config)
+    header = given.header(command_line()) + idle_comment(config)
     if plan is None:
         (result.out / PLAN).unlink(missing_ok=True)
         header += "# `train` divides the labels in its own way, not as the map did.\n"

@@ -13,7 +13,7 @@ TRAINED = "unet"
 CONTEXT_PX = 256
 """Side of the windows of a network that is not trained on windows, but looks far."""
 
-_TRAINING = frozenset({"model", "loss", "optim", "schedule", "augment", "train"})
+_TRAINING = frozenset({"model", "loss", "optim", "schedule", "train"})
 _RUNNING = frozenset(
     f"train.{name}"
     for name in (

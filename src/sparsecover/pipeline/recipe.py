@@ -10,10 +10,9 @@ from sparsecover.pipeline.network_choice import CONTEXT_PX, FITTED, TRAINED, cho
 
 QUICK_MODEL = "random-forest-features"
 
-LOOP_SECTIONS = ("augment", "loss", "optim", "schedule", "train")
-"""Of a configuration, what only a network that learns in epochs looks at, but for `AT_ONCE`."""
 AT_ONCE = ("precision", "deterministic")
 """Of the section ``train``, what every model looks at."""
+_LOOP_SECTIONS = ("loss", "optim", "schedule", "train")
 
 # Steps of a `map` training where no time is given: about three minutes on two cores.
 _STEPS_CPU, _STEPS_GPU, _EPOCHS = 800, 3000, 20
@@ -70,12 +69,22 @@ def learns_in_epochs(config: Config) -> bool:
     return not config.model.name.startswith("random-forest") and config.model.name != FITTED
 
 
-def idle_sections(config: Config) -> str:
-    """A comment for the top of a configuration file, where its model has no use for some of it; else nothing."""
+def idle_sections(config: Config) -> tuple[str, ...]:
+    """Of a configuration, what its model does not look at, but for `AT_ONCE`: all that only the loop needs.
+
+    Hypercolumns take the colours of ``augment``, forests nothing of it.
+    """
     if learns_in_epochs(config):
+        return ()
+    return _LOOP_SECTIONS if config.model.name == FITTED else ("augment", *_LOOP_SECTIONS)
+
+
+def idle_comment(config: Config) -> str:
+    """A comment for the top of a configuration file, where its model has no use for some of it; else nothing."""
+    if not (idle := idle_sections(config)):
         return ""
-    idle = f"{', '.join(LOOP_SECTIONS)} (but for its {' and '.join(AT_ONCE)})"
-    return f"# {config.model.name} is fitted at once: {idle} are for networks that learn in epochs.\n"
+    listed = f"{', '.join(idle)} (but for its {' and '.join(AT_ONCE)})"
+    return f"# {config.model.name} is fitted at once: {listed} are for networks that learn in epochs.\n"
 
 
 def explain_recipe(

@@ -12,7 +12,7 @@ from sparsecover.labels import LabelRaster
 from sparsecover.pipeline.contest import title
 from sparsecover.pipeline.holding_out import Split
 from sparsecover.pipeline.provenance import command_line
-from sparsecover.pipeline.recipe import AT_ONCE, LOOP_SECTIONS, learns_in_epochs
+from sparsecover.pipeline.recipe import AT_ONCE, idle_sections
 from sparsecover.raster import Scene, open_scene
 from sparsecover.training.history import read_history
 
@@ -58,9 +58,9 @@ def map_report(result: "MapResult", split: Split, views: list[SceneView]) -> str
 def _training_settings(result: "MapResult") -> str:
     """The part of the configuration that the model looked at; scenes, labels and their division are `map`'s own."""
     config = {key: value for key, value in result.trained.config.items() if key not in ("data", "classes", "split")}
-    if not learns_in_epochs(result.config):
+    if idle := idle_sections(result.config):
         train = {key: config["train"][key] for key in AT_ONCE}
-        config = {key: value for key, value in config.items() if key not in LOOP_SECTIONS} | {"train": train}
+        config = {key: value for key, value in config.items() if key not in idle} | {"train": train}
     return yaml.safe_dump(config, sort_keys=False)
 
 

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from sparsecover.checkpoint import Checkpoint, save_checkpoint
 from sparsecover.classes import UNLABELLED
+from sparsecover.config import Config
 from sparsecover.errors import ConfigError
 from sparsecover.grid import Window
 from sparsecover.losses import create_loss
-from sparsecover.patches import Patch, PatchPlan
+from sparsecover.patches import Augmenter, Batch, Patch, PatchPlan
 from sparsecover.training.history import History, as_csv
 from sparsecover.training.loader import PatchLoader
 from sparsecover.training.objective import as_objective
@@ -55,7 +56,7 @@ def fit_pixels(run: Run, files: RunFiles) -> Checkpoint:
     grow = cast(Callable[..., dict[str, Any]], run.model.fit_pixels)
     run.note_absent_classes()
     with _rounding(run):
-        options = grow(windows(), counts, run.config.seed)
+        options = grow(windows(), counts, run.config.seed, _relight(run.config))
     run.note_unreadable()
     model = run.model.eval()
     scores = None if run.held is None else _scored(run, run.held)
@@ -70,6 +71,21 @@ def fit_pixels(run: Run, files: RunFiles) -> Checkpoint:
 def _rounding(run: Run) -> torch.autocast:
     """The precision in which a pretrained encoder computes for the fit: bf16 where asked for, else full."""
     return torch.autocast(torch.device(run.device).type, torch.bfloat16, enabled=run.config.train.precision == "bf16")
+
+
+def _relight(config: Config) -> Callable[[Tensor], Tensor] | None:
+    """Draws other light for images [N, C, h, w], 0 where invalid, as far as augmentation varies colours."""
+    augmenter = Augmenter.from_config(config.augment).colours
+    if augmenter is None:
+        return None
+    generator = torch.Generator().manual_seed(config.seed)
+
+    def relight(images: Tensor) -> Tensor:
+        valid = (images != 0).any(1)
+        unlabelled = torch.full_like(valid, UNLABELLED, dtype=torch.uint8)
+        return augmenter(Batch(images, unlabelled, valid), generator).images
+
+    return relight
 
 
 def _scored(run: Run, held: PatchPlan) -> Scores:
