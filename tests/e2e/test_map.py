@@ -319,6 +319,7 @@ def test_a_map_of_folds_says_that_a_training_divides_anew(small: SmallScene, cli
     shown = yaml.safe_load(page.partition("<summary>Configuration</summary><pre>")[2].partition("</pre>")[0])
     assert shown["train"] == {"precision": "auto", "deterministic": False}
     assert {"model", "normalize", "seed"} < shown.keys()
+    assert not {"augment", "loss"} & shown.keys(), "of which forests take nothing"
     assert not {"optim", "schedule", "data", "split"} & shown.keys()
 
 

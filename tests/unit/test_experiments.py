@@ -89,6 +89,8 @@ def test_folds_are_named_dealt_out_or_those_of_a_variation() -> None:
         ({"base": {"trian": {}}}, "Did you mean 'train'"),
         ({"grid": {"method": {"a": {"train.epoch": 3}}}, "budget": None}, "Did you mean 'epochs'"),
         ({"grid": {"method": {}}, "budget": None}, "grid.method is empty"),
+        ({"baseline": {"method": []}}, "baseline.method names nothing"),
+        ({"base": {"augment": {"name": "light", "brightnes": 1}}}, "Did you mean 'brightness'"),
         ({"seed_per_fold": True, "base": {"split": {"folds": 3}}}, "a seed for each of 3 folds"),
     ],
 )
@@ -254,10 +256,13 @@ def test_of_several_baselines_and_full_supervisions_the_best_counts(study: tuple
     network, few, _, forest, wide, _ = summarize(either, jobs, outcomes)  # of wide every run failed
     assert few.share == pytest.approx(few.miou.mean / network.miou.mean)
     assert (few.gain, few.gain_interval) == (rows[1].gain, rows[1].gain_interval)
+    begun = {name: each for name, each in outcomes.items() if name != "U-Net, 100%, seed 1"}  # the best, half done
+    of_whole = summarize(either, jobs, begun)[3]
+    assert of_whole.share == pytest.approx(forest.miou.mean / rows[2].miou.mean)
     assert forest.gain is None
     assert wide.gain is None
-    assert "mIoU above method forest or wide, whichever is best on" in legend(either, rows)
-    assert "share of the mIoU of labels 100%, method forest or U-Net, whichever is best." in legend(either, rows)
+    assert "mIoU above method forest or wide (whichever is best) on" in legend(either, rows)
+    assert "share of the mIoU of labels 100%, method forest or U-Net (whichever is best)." in legend(either, rows)
     assert "whichever" not in legend(given, rows)
 
 

@@ -164,10 +164,11 @@ def test_the_seed_decides_and_unlabelled_windows_change_nothing() -> None:
 def test_each_view_gets_a_light_of_its_own() -> None:
     image, truth = textures(side=64)
     labels = clicks(truth, 5)
-    lights = iter([0.0, 0.5, 1.0, 1.5])
+    lights, seen = iter([0.0, 0.5, 1.0, 1.5]), []
     lit = Hypercolumns(3, 3, hidden=32)
+    lit.features.register_forward_pre_hook(lambda _, images: seen.append(images[0].mean() - image.mean()))
     lit.fit_pixels([(image, labels)], [5, 5, 5], 0, lambda images: images + next(lights))
-    assert next(lights, None) is None, "a light was drawn for each view"
+    assert torch.stack(seen).tolist() == pytest.approx([0.0, 0.5, 1.0, 1.5], abs=1e-5)
     same = Hypercolumns(3, 3, hidden=32)
     same.fit_pixels([(image, labels)], [5, 5, 5], 0, lambda images: images.clone())
     plain = fitted(labels, image)
@@ -194,7 +195,35 @@ def test_other_light_prepares_for_scenes_under_it(tmp_path: Path) -> None:
 
     as_it_is = accuracy("light")
     assert accuracy("light") == as_it_is, "the same seed, the same map"
-    assert accuracy("standard") > as_it_is + 0.2
+    assert accuracy("standard") > as_it_is + 0.1
+
+
+@pytest.mark.parametrize("bands", [1, 5])
+def test_all_colours_vary_in_any_bands_and_precision_but_not_where_there_is_no_data(bands: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    values = rng.integers(1, 250, (bands, 64, 64), np.uint8)
+    valid = np.arange(64)[:, None].repeat(64, 1) >= 20
+    scene = Scene.from_array(values, valid)
+    drawn = np.where(rng.random((64, 64)) < 0.05, values[0] > 120, UNLABELLED).astype(np.uint8)
+    labels = LabelRaster(drawn, scene.grid, scheme=ClassScheme.from_names(["dark", "bright"]))
+    lit: list[torch.Tensor] = []
+    watched = Hypercolumns._columns
+
+    def columns(self: Hypercolumns, images: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        lit.append(images.clone())
+        return watched(self, images, *rest)
+
+    everything = {"name": "strong", "blur": 1.0, "band_dropout": 1.0}
+    config = Config.from_dict(
+        {"model": {"name": "hypercolumns", "hidden": 8}, "augment": everything, "train": {"precision": "bf16"}}
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Hypercolumns, "_columns", columns)
+        trained = fit([(scene, labels)], config, tmp_path / "run", device="cpu")
+    assert len(lit) == 4
+    assert all((view == 0).all(1).sum() >= 20 * 64 for view in lit), "turned, nothing is added to what is no data"
+    assert all((view == 0).all(1).sum() < 21 * 64 for view in lit), "and little else is 0"
+    assert all(value.isfinite().all() for value in trained.state.values())
 
 
 def test_fitting_leaves_the_encoder_as_it_was() -> None:

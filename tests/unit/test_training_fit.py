@@ -387,8 +387,13 @@ def test_a_configuration_that_cannot_be_meant_leaves_the_earlier_run(tmp_path: P
     fit(PAIRS, Config.from_dict({"model": {"name": "random-forest", "trees": 2}}), tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     assert before
-    for change in ({"loss.class_weights": [1, 2]}, {"model": {"name": "random-forest", "encoder_lr_factor": 0.1}}):
-        with pytest.raises(SparseCoverError, match=r"2 class weights|no encoder"):
+    for change in (
+        {"loss.class_weights": [1, 2]},
+        {"model": {"name": "random-forest", "encoder_lr_factor": 0.1}},
+        {"model": {"name": "random-forest"}, "augment": {"name": "light", "brightnes": 1}},
+        {"model": {"name": "hypercolumns"}, "augment": {"name": "standard", "groups": [1, 1]}},
+    ):
+        with pytest.raises(SparseCoverError, match=r"2 class weights|no encoder|brightness|names 2 bands"):
             fit(PAIRS, make_config(**{"model.name": "unet"}).with_changes(change), tmp_path)
     assert {path: path.read_bytes() for path in before} == before
 

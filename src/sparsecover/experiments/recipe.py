@@ -100,6 +100,8 @@ class Recipe(Section):
         for axis, names in choice.items():
             if axis not in self.grid:
                 raise ValueError(f"{key} names no axis of the grid: {axis!r}. {nearest(axis, self.grid)}")
+            if not names:
+                raise ValueError(f"{key}.{axis} names nothing; give at least one variation")
             for name in [names] if isinstance(names, str) else names:
                 if name not in self.grid[axis]:
                     raise ValueError(f"{key}.{axis} has no variation {name!r}. {nearest(name, self.grid[axis])}")

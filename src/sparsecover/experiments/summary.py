@@ -166,10 +166,10 @@ def _compared(row: CellScores, rows: Sequence[CellScores], recipe: Recipe) -> Ce
 
 
 def _partner(row: CellScores, rows: Sequence[CellScores], choice: Choice) -> CellScores | None:
-    """The best cell that has these names and on the other axes those of ``row``."""
+    """The best cell that has these names and on the other axes those of ``row``; of unfinished ones the fullest."""
     wanted = {**row.cell, **choice}
     found = [other for other in rows if choice and other.outcomes and matches(other.cell, wanted)]
-    return max(found, key=lambda other: other.miou.mean, default=None)
+    return max(found, key=lambda other: (len(other.outcomes), other.miou.mean), default=None)
 
 
 def _gain_interval(row: CellScores, baseline: CellScores) -> Interval | None:

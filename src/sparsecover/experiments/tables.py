@@ -178,7 +178,7 @@ def legend(recipe: Recipe, rows: Sequence[CellScores]) -> str:
 def cell_words(choice: Choice) -> str:
     """Axes and names in words."""
     named = {axis: (names,) if isinstance(names, str) else names for axis, names in choice.items()}
-    best = ", whichever is best" if any(len(names) > 1 for names in named.values()) else ""
+    best = " (whichever is best)" if any(len(names) > 1 for names in named.values()) else ""
     return ", ".join(f"{axis} {' or '.join(names)}" for axis, names in named.items()) + best
 
 

@@ -96,6 +96,11 @@ class Augmenter:
         changes = (self.brightness, self.contrast, self.gamma, self.noise, self.blur, self.band_dropout)
         return replace(self, symmetries=False, affine=0.0, cutmix=0.0) if any(changes) else None
 
+    def check_bands(self, bands: int) -> None:
+        """Refuse groups of another number of bands than the windows have."""
+        if self.groups is not None and len(self.groups) != bands:
+            raise ConfigError(f"augment.groups names {len(self.groups)} bands; the windows have {bands}.")
+
     def __call__(self, batch: Batch, generator: torch.Generator) -> Batch:
         """A varied copy of a batch.
 
@@ -137,6 +142,8 @@ class Augmenter:
         images, valid = batch.images, batch.valid[:, None]
         count, bands = images.shape[:2]
         spread = _spread(images, valid)
+
+        self.check_bands(bands)
 
         def draw(strength: float) -> Tensor:
             return strength * _band_draws(count, bands, self.groups, generator).to(images.device)
@@ -248,8 +255,6 @@ def _chosen(count: int, share: float, generator: torch.Generator) -> Tensor:
 def _band_draws(count: int, bands: int, groups: Sequence[int] | None, generator: torch.Generator) -> Tensor:
     """Draws from -1 to 1 as [N, C, 1, 1]: one for each group, or mostly common to all bands, partly each band's own."""
     if groups is not None:
-        if len(groups) != bands:
-            raise ConfigError(f"augment.groups names {len(groups)} bands; the windows have {bands}.")
         numbers = torch.unique(torch.tensor(groups), return_inverse=True)[1]
         return (torch.rand(count, int(numbers.max()) + 1, 1, 1, generator=generator) * 2 - 1)[:, numbers]
     common = torch.rand(count, 1, 1, 1, generator=generator) * 2 - 1

@@ -74,7 +74,7 @@ def _rounding(run: Run) -> torch.autocast:
 
 
 def _relight(config: Config) -> Callable[[Tensor], Tensor] | None:
-    """Draws other light for images [N, C, h, w], 0 where invalid, as far as augmentation varies colours."""
+    """Draws other light for images, 0 in all bands where invalid, as far as augmentation varies colours."""
     augmenter = Augmenter.from_config(config.augment).colours
     if augmenter is None:
         return None
@@ -83,7 +83,8 @@ def _relight(config: Config) -> Callable[[Tensor], Tensor] | None:
     def relight(images: Tensor) -> Tensor:
         valid = (images != 0).any(1)
         unlabelled = torch.full_like(valid, UNLABELLED, dtype=torch.uint8)
-        return augmenter(Batch(images, unlabelled, valid), generator).images
+        with torch.autocast(images.device.type, enabled=False):  # only the encoder may round
+            return augmenter(Batch(images, unlabelled, valid), generator).images
 
     return relight
 

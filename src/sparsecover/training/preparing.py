@@ -11,7 +11,7 @@ from sparsecover.errors import ConfigError, DataError, SceneError
 from sparsecover.losses import check_loss
 from sparsecover.models import check_model
 from sparsecover.normalize import Normalizer, fit_normalizer
-from sparsecover.patches import Pair, PatchPlan, cache_pairs, plan_patches
+from sparsecover.patches import Augmenter, Pair, PatchPlan, cache_pairs, plan_patches
 from sparsecover.raster import Scene
 from sparsecover.raster.source import Valid, Values
 from sparsecover.training.regularisers import Regulariser, Suggester, create_regulariser
@@ -21,13 +21,15 @@ _PREVIEWS = 200  # and at most this many of them
 
 
 def check_parts(config: Config) -> None:
-    """Refuse a sampler, a network, a loss or a regulariser that cannot be meant, before scenes are read.
+    """Refuse a sampler, augmentation, network, loss or regulariser that cannot be meant, before scenes are read.
 
     Raises:
-        ModelError, LabelError: unknown names or options, with near matches, and values that cannot be meant.
+        ModelError, LabelError, ConfigError: unknown names or options, with near matches, and values that cannot be
+            meant.
         MissingPartError: the network needs an optional part that is not installed.
     """
     check_sampler(config.data.simulate)
+    Augmenter.from_config(config.augment)
     check_model(config.model.name, config.model.options)
     check_loss(config.loss.name, config.loss.options)
     chosen_regularisers(config)

@@ -102,6 +102,7 @@ class Run:
         scheme = scheme or pairs[0][1].scheme or configured_scheme(config)
         check_classes(scheme)
         check_pairs([*pairs, *held_pairs])
+        Augmenter.from_config(config.augment).check_bands(len(pairs[0][0].bands))
         patches = config.patches
         plan = plan_patches(
             [labels for _, labels in pairs],
