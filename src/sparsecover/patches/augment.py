@@ -173,12 +173,12 @@ class Augmenter:
 PRESETS: dict[str, dict[str, Any]] = {
     "none": {"symmetries": False},
     "light": {},
-    "standard": {"affine": 0.5, "brightness": 0.8, "contrast": 0.8},
+    "standard": {"affine": 0.5, "brightness": 0.2, "contrast": 0.2},
     "strong": {
         "affine": 0.8,
         "scale": 0.5,
-        "brightness": 0.8,
-        "contrast": 0.8,
+        "brightness": 0.4,
+        "contrast": 0.4,
         "gamma": 0.4,
         "noise": 0.1,
         "blur": 0.2,

@@ -23,7 +23,7 @@ class Consistency(Regulariser):
         threshold: least confidence of a pseudo-label, in [0, 1].
         ramp: share of the training in which the weight rises, in [0, 1].
         cutmix: share of the windows with a rectangle of another one.
-        strength: of the changes of colour, which come on top of those of the training's own augmentation.
+        strength: of the changes of colour, 1 as in the preset ``strong``.
     """
 
     needs_average = True
