@@ -211,7 +211,7 @@ class Hypercolumns(SegmentationNetwork):
             )
             labelled = target != UNLABELLED
             samples.append((self._columns(view, features, labelled), target[labelled]))
-            del seen, view, features  # before the next view's are made
+            del view, features  # before the next view's are made
         return samples
 
     def _lit(self, images: Tensor, relight: Relight | None) -> Iterator[tuple[Tensor, Tensor]]:

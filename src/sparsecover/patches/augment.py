@@ -91,10 +91,14 @@ class Augmenter:
         return cls.preset(config) if isinstance(config, str) else cls.preset(config.name, **config.options)
 
     @property
-    def colours(self) -> Self | None:
-        """What of it changes colours and moves nothing; None where nothing does."""
-        changes = (self.brightness, self.contrast, self.gamma, self.noise, self.blur, self.band_dropout)
-        return replace(self, symmetries=False, affine=0.0, cutmix=0.0) if any(changes) else None
+    def varies_colours(self) -> bool:
+        """Whether it changes more than places."""
+        return any((self.brightness, self.contrast, self.gamma, self.noise, self.blur, self.band_dropout))
+
+    @property
+    def colours(self) -> Self:
+        """What of it changes colours; it moves nothing."""
+        return replace(self, symmetries=False, affine=0.0, cutmix=0.0)
 
     def check_bands(self, bands: int) -> None:
         """Refuse groups of another number of bands than the windows have."""
@@ -137,13 +141,12 @@ class Augmenter:
 
     def _photometric(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Changes the colours in place: the geometry has made a copy."""
-        if self.colours is None:
+        if not self.varies_colours:
             return batch
         images, valid = batch.images, batch.valid[:, None]
         count, bands = images.shape[:2]
-        spread = _spread(images, valid)
-
         self.check_bands(bands)
+        spread = _spread(images, valid)
 
         def draw(strength: float) -> Tensor:
             return strength * _band_draws(count, bands, self.groups, generator).to(images.device)

@@ -12,6 +12,7 @@ from sparsecover.config import Config
 from sparsecover.errors import ConfigError
 from sparsecover.grid import Window
 from sparsecover.losses import create_loss
+from sparsecover.models.pixel_draw import Relight
 from sparsecover.patches import Augmenter, Batch, Patch, PatchPlan
 from sparsecover.training.history import History, as_csv
 from sparsecover.training.loader import PatchLoader
@@ -73,18 +74,18 @@ def _rounding(run: Run) -> torch.autocast:
     return torch.autocast(torch.device(run.device).type, torch.bfloat16, enabled=run.config.train.precision == "bf16")
 
 
-def _relight(config: Config) -> Callable[[Tensor], Tensor] | None:
+def _relight(config: Config) -> Relight | None:
     """Draws other light for images, 0 in all bands where invalid, as far as augmentation varies colours."""
-    augmenter = Augmenter.from_config(config.augment).colours
-    if augmenter is None:
+    augmenter = Augmenter.from_config(config.augment)
+    if not augmenter.varies_colours:
         return None
-    generator = torch.Generator().manual_seed(config.seed)
+    colours, generator = augmenter.colours, torch.Generator().manual_seed(config.seed)
 
     def relight(images: Tensor) -> Tensor:
         valid = (images != 0).any(1)
         unlabelled = torch.full_like(valid, UNLABELLED, dtype=torch.uint8)
         with torch.autocast(images.device.type, enabled=False):  # only the encoder may round
-            return augmenter(Batch(images, unlabelled, valid), generator).images
+            return colours(Batch(images, unlabelled, valid), generator).images
 
     return relight
 
