@@ -43,6 +43,27 @@ def test_steps_are_even_and_never_longer_than_asked(length, size, overlap):
     assert steps.size == 0 or (steps.max() <= size - overlap_px and steps.max() - steps.min() <= 1)
 
 
+@given(length=st.integers(1, 3000), halo_px=st.integers(0, 70), beyond=st.integers(1, 300))
+def test_exact_windows_see_their_halo_and_compute_no_more_than_they_need(length, halo_px, beyond):
+    largest = 2 * halo_px + beyond
+    axis = Axis.exact(length, largest, halo_px)
+    owner = np.full(length, -1)
+    for start, weights in zip(axis.starts, axis.weights, strict=True):
+        assert start >= 0
+        assert start + axis.size <= length
+        owned = start + np.flatnonzero(weights)
+        assert owned.size
+        assert (owner[owned] == -1).all()
+        owner[owned] = start
+        assert owned[0] - halo_px >= start or start == 0
+        assert owned[-1] + halo_px < start + axis.size or start + axis.size == length
+    assert (owner >= 0).all()
+    count, shared = len(axis.starts), 2 * halo_px
+    assert axis.size <= largest
+    assert count == (1 if length <= largest else -(-(length - shared) // beyond))
+    assert count * (axis.size - 1 - shared) + shared < length  # smaller windows would leave a gap
+
+
 @given(start=st.integers(-200, 200), size=st.integers(1, 50), length=st.integers(1, 40))
 def test_mirroring_is_numpys_reflection(start, size, length):
     before, after = max(0, -start), max(0, start + size - length)

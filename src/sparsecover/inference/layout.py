@@ -50,9 +50,14 @@ class Axis:
 
     @classmethod
     def exact(cls, length: int, size: int, halo_px: int) -> Self:
-        """Windows inside the axis; each pixel counts in one, where it sees ``halo_px`` on both sides or the border."""
-        size = min(size, length)
-        starts = spread(length, size, max(1, size - 2 * halo_px))
+        """Windows inside the axis; each pixel counts in one, where it sees ``halo_px`` on both sides or the border.
+
+        They are as few as windows of ``size`` would be, and no larger than that many need to be.
+        """
+        shared = 2 * halo_px
+        count = 1 if length <= size else math.ceil((length - shared) / (size - shared))
+        size = math.ceil((length + (count - 1) * shared) / count)
+        starts = spread(length, size, max(1, size - shared))
         return cls(tuple(starts), size, tuple(_owned(starts, size)))
 
     @property
