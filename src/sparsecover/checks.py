@@ -133,7 +133,7 @@ def check_labels(counts: np.ndarray, scheme: ClassScheme, pixels: int) -> list[F
             Finding(
                 "warning",
                 f"Very few labelled pixels: {_some(_counted(few))}.",
-                "Their accuracy cannot be told; add some labels. (Points can be given a radius with --radius.)",
+                "Their accuracy will be a rough guess; label more places.",
             )
         )
     if present > 1 and counts.max() / counts[counts > 0].min() > IMBALANCE:

@@ -255,6 +255,8 @@ class Config(Section):
     def from_yaml(cls, path: Path, settings: Iterable[str] = ()) -> Self:
         """Read a YAML file and apply settings of the form ``dotted.key=value``; paths are relative to the file."""
         data = read_yaml(path)
+        if {"base", "grid"} <= data.keys():
+            raise ConfigError(f"{path} is a study of several configurations; run it by: sparsecover experiment {path}")
         for setting in settings:
             apply_setting(data, setting)
         return cls.from_dict(data).anchored(path.parent)

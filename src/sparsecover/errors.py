@@ -18,7 +18,7 @@ A message says what was given, what was expected, and what to do next.
 """
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 
 _LISTED = 20
 
@@ -103,6 +103,6 @@ def listed(problems: Sequence[str], what: str, option: str, noun: str = "file") 
     return f"{counted(problems, noun)} {what} ({option} leaves out such files):\n{summary(problems)}"
 
 
-def counted(things: Sequence[str], noun: str) -> str:
+def counted(things: Sized, noun: str) -> str:
     """``1 file``, ``2 files``."""
     return f"{len(things)} {noun}" if len(things) == 1 else f"{len(things)} {noun}s"

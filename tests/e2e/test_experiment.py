@@ -16,6 +16,7 @@ import yaml
 
 import layouts
 from sparsecover.cli import run
+from sparsecover.errors import DataError, OutputError
 from sparsecover.experiments import ExperimentResult, Recipe, find_recipe, list_jobs, run_experiment
 from sparsecover.experiments.jobs import cells
 from sparsecover.progress import Silent
@@ -180,6 +181,29 @@ def test_finished_jobs_are_kept_and_only_changed_ones_are_to_do(done: tuple, tmp
     assert states(own, out) == {"U-Net": "done", "forest": "done"}  # the same data elsewhere
     layouts.mask(tmp_path / "data" / "masks" / "tile0.png", np.ones((40, 40)))
     assert states(own, out) == {"U-Net": "to do", "forest": "to do"}
+
+
+def test_reports_of_others_and_missing_data_are_left_alone(tmp_path: Path) -> None:
+    recipe, taken = study(tmp_path), tmp_path / "map"
+    taken.mkdir()
+    (taken / "report.html").write_text("a map's")
+    with pytest.raises(OutputError, match=r"map holds a report.html that is not of a study. Give another --out"):
+        run_experiment(recipe, taken)
+    assert [path.name for path in taken.iterdir()] == ["report.html"]
+    with pytest.raises(DataError):
+        run_experiment(recipe, tmp_path / "none", settings=[f"data.root={tmp_path / 'nowhere'}"])
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_job_that_was_stopped_is_told_from_one_never_begun(done: tuple, tmp_path: Path) -> None:
+    recipe, result = done
+    out = tmp_path / "out"
+    shutil.copytree(result.out, out)
+    for path in (out / "jobs").glob("U-Net*/result.json"):
+        path.unlink()
+    shutil.rmtree(next((out / "jobs").glob("forest*")))
+    found = [state for _, state in list_jobs(recipe, out)]
+    assert sorted(found) == ["begun", "begun", "done", "to do"]
 
 
 def test_scores_are_pooled_over_folds_and_forests_stand_beside_networks(done: tuple) -> None:

@@ -80,6 +80,9 @@ def test_files_that_are_no_configuration(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("a: [1\n")
     with pytest.raises(ConfigError, match="is not YAML"):
         Config.from_yaml(tmp_path / "broken.yaml")
+    (tmp_path / "study.yaml").write_text("title: Ours\nbase: {}\ngrid: {}\n")
+    with pytest.raises(ConfigError, match=r"several configurations; run it by: sparsecover experiment .*study"):
+        Config.from_yaml(tmp_path / "study.yaml")
 
 
 def test_changes_are_validated() -> None:

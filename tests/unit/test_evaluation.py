@@ -190,6 +190,18 @@ def test_remarks_name_what_a_reader_should_know():
     assert "A map all of land, the most common class, would have a mean IoU of 0.469 and an accuracy of 0.938" in text
 
 
+def test_remarks_tell_where_labels_have_other_shares_than_the_map():
+    gathered = Accumulator(SCHEME)
+    truth = np.repeat(labels([0, 1, 2]), [40, 40, 20], axis=1)
+    gathered.add_map(truth, truth)
+    scores = gathered.assessment()
+    sentence = "40% of the held-out labels and 5% of the map are water. Mean IoU, accuracy and user's accuracy depend"
+    assert any(sentence in remark for remark in remarks(scores, np.array([700, 50, 250])))
+    assert all("of the map are" not in remark for remark in remarks(scores, np.array([430, 390, 180])))
+    assert remarks(scores) == remarks(scores, np.zeros(3, np.int64)) == remarks(scores, np.array([4, 4, 2]))
+    assert "A map all of one class would have" in remarks(scores)[0]  # two are equally common
+
+
 def test_remarks_call_a_class_without_a_name_by_its_number():
     gathered = Accumulator(ClassScheme.from_codes([3, 7]))
     gathered.add_map(np.zeros((20, 20), np.uint8), np.ones((20, 20), np.uint8))

@@ -261,6 +261,8 @@ def test_labels_without_or_in_a_wrong_coordinate_system(tmp_path):
         nowhere = write(tmp_path, [rectangle(0, 0, 2, 2)], [1], "none.shp", crs=None)
     with pytest.raises(LabelError, match="no coordinate system"):
         burn_labels(nowhere, GRID, "class")
+    with pytest.raises(LabelError, match="The scene has no georeferencing"):  # a system of the labels would not help
+        burn_labels(nowhere, Grid(40, 60), "class")
     wrong = write(tmp_path, [rectangle(0, 0, 2, 2)], [1], "wrong.gpkg", crs=4326)
     with pytest.raises(LabelError, match=r"says its coordinates are degrees.*fit the scene's own"):
         burn_labels(wrong, GRID, "class")

@@ -67,7 +67,10 @@ def test_map_takes_what_the_labels_call_for_unless_told_otherwise():
         assert chosen(FEW, settings=[running]) == "hypercolumns"
     assert chosen(FEW, settings=["data.on_read_error=skip"]) == "hypercolumns"
     assert chosen(FEW, settings=["model.name=hypercolumns", "model.smooth_px=0"]) == "hypercolumns"
+    assert chosen(MANY, quick=True) == chosen(MANY, quick=True, model="random-forest-features")
     assert chosen(MANY, quick=True) == "random-forest-features"
+    with pytest.raises(ConfigError, match="--quick maps with random-forest-features, but the model unet is asked for"):
+        chosen(MANY, quick=True, settings=["model.name=unet"])
     told = explain_recipe(choose_recipe(gpu=False, counts=FEW), FEW, gpu=False)
     assert any(reason.startswith("hypercolumns, as the 40 labelled pixels are below") for reason in told)
     named = explain_recipe(choose_recipe(gpu=False, counts=FEW, model="hypercolumns"), FEW, gpu=False, asked_for=True)

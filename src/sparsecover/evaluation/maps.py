@@ -78,6 +78,8 @@ def unite(map_scheme: ClassScheme, truth_scheme: ClassScheme) -> tuple[ClassSche
             "Name the classes alike, or give the map's class table."
         )
     classes, lookup, notes = list(map_scheme.classes), np.full(256, UNLABELLED, np.uint8), []
+    if _nameless(truth_scheme) and not _nameless(map_scheme):
+        notes.append(f"The truth names no classes; its codes are taken as the map's: {_listed(map_scheme)}.")
     for index, (land, partner) in enumerate(zip(truth_scheme.classes, partners, strict=True)):
         if partner is None:
             partner = len(classes)
@@ -95,11 +97,14 @@ def unite(map_scheme: ClassScheme, truth_scheme: ClassScheme) -> tuple[ClassSche
 def _partners(map_scheme: ClassScheme, truth_scheme: ClassScheme) -> list[int | None]:
     """Index of the map's class for each class of the truth."""
     by_name = _same_names(map_scheme, truth_scheme)
-    either_unnamed = any(all(map(_is_unnamed, s.classes)) for s in (map_scheme, truth_scheme))
-    if None in by_name and either_unnamed:
+    if None in by_name and (_nameless(map_scheme) or _nameless(truth_scheme)):
         codes = {code: i for i, code in enumerate(map_scheme.codes)}
         return [codes.get(c.code) for c in truth_scheme.classes]
     return by_name
+
+
+def _nameless(scheme: ClassScheme) -> bool:
+    return all(map(_is_unnamed, scheme.classes))
 
 
 def _same_names(map_scheme: ClassScheme, truth_scheme: ClassScheme) -> list[int | None]:

@@ -1,8 +1,10 @@
 """What a reader should notice in the scores, in plain sentences."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sparsecover import metrics
 from sparsecover.classes import in_words
@@ -14,15 +16,21 @@ FEW_PIXELS = 100
 _LEAST_FOR_MIXUPS = 30  # a class that is mostly missed should be named even where its labels are few
 _MIXED_SHARE = 0.1
 _MOST_MIXUPS = 3
+_UNEVEN_SHARE = 0.1
 
 
-def remarks(assessment: Assessment) -> list[str]:
-    """Sentences on what no skill would reach, classes without or with few held-out pixels, mix-ups, confidence and
-    unmapped labels.
+def remarks(assessment: Assessment, mapped: npt.NDArray[np.integer[Any]] | None = None) -> list[str]:
+    """Sentences on what no skill would reach, classes without or with few held-out pixels, labels with other shares
+    than the map, mix-ups, confidence and unmapped labels.
+
+    Args:
+        assessment: of the map.
+        mapped: pixels of each class in the map, integers [K]; None if unknown.
     """
     return [
         *without_skill(assessment.confusion, assessment.scheme.names, "the same held-out labels"),
         *_thin(assessment),
+        *([] if mapped is None else _uneven(assessment, mapped)),
         *_mixups(assessment),
         *_confidence(assessment),
         *_unmapped(assessment),
@@ -40,9 +48,11 @@ def without_skill(confusion: metrics.Confusion, names: Sequence[str], ground: st
     constant = metrics.of_one_class(confusion)
     if not constant.any():
         return []
-    most = in_words(names[int(constant.sum(0).argmax())])
+    pixels = confusion.sum(1)
+    alone = int((pixels == pixels.max()).sum()) == 1
+    most = f"all of {in_words(names[int(pixels.argmax())])}, the most common class," if alone else "all of one class"
     return [
-        f"A map all of {most}, the most common class, would have a mean IoU of {metrics.miou(constant):.3f} and an "
+        f"A map {most} would have a mean IoU of {metrics.miou(constant):.3f} and an "
         f"accuracy of {metrics.accuracy(constant):.3f} on {ground}."
     ]
 
@@ -55,6 +65,26 @@ def _thin(assessment: Assessment) -> list[str]:
     if few := [f"{name} ({n})" for name, n in pixels.items() if 0 < n < FEW_PIXELS]:
         sentences.append(f"Few held-out pixels of {_and(few)}: a handful of labels decides these figures.")
     return sentences
+
+
+def _uneven(assessment: Assessment, mapped: npt.NDArray[np.integer[Any]]) -> list[str]:
+    """Where labels were given evenly to unequal classes, most figures are not those of the ground.
+
+    A share of hits among what is mapped depends on how common the classes are, one among what is true does not
+    (Olofsson et al. 2014, Good practices for estimating area and assessing accuracy of land change, section 4).
+    """
+    held = assessment.confusion.sum(1)
+    if not (held.any() and mapped.any()):
+        return []
+    labels, ground = held / held.sum(), mapped / mapped.sum()
+    most = int(np.abs(labels - ground).argmax())
+    if abs(labels[most] - ground[most]) < _UNEVEN_SHARE:
+        return []
+    return [
+        f"{labels[most]:.0%} of the held-out labels and {ground[most]:.0%} of the map are {_names(assessment)[most]}. "
+        "Mean IoU, accuracy and user's accuracy depend on how common classes are, and would be others for labels at "
+        "random places; producer's accuracy does not."
+    ]
 
 
 def _mixups(assessment: Assessment) -> list[str]:

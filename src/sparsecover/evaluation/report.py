@@ -95,7 +95,7 @@ def render_report(content: ReportContent) -> str:
         classes=_class_rows(content),
         confusion=_confusion_rows(content.assessment),
         write_cells=len(content.scheme) <= _WRITTEN_CELLS,
-        remarks=remarks(content.assessment),
+        remarks=remarks(content.assessment, content.mapped_pixels),
         charts=_charts(content),
         has_labels=any(view.labels is not None for view in content.views),
         shape=_shape(content.views),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sparsecover.datasets import KNOWN
+from sparsecover.errors import OutputError
 from sparsecover.experiments.data_digest import DataDigests
 from sparsecover.experiments.jobs import Job, plan_jobs
 from sparsecover.experiments.outcome import Outcome
@@ -88,8 +89,11 @@ def run_experiment(
     if download:
         _download(planned, reporter)
         planned = plan_jobs(plan, path.parent)  # paths below the recipe are taken where they exist
+    _check_folder(Path(out))
+    digests = DataDigests(Path(out) / "data.json")
+    tasks = _tasks(planned, Path(out), digests, reporter)
     folder = prepare_folder(Path(out), "report.html", resume=True, overwrite=False)
-    tasks = _tasks(planned, folder, reporter)
+    digests.remember()
     study = _Study(plan, folder, tasks, reporter)
     reporter.stage(f"{len(tasks)} jobs, {len(study.outcomes)} of them finished before")
     reporter.progress(len(study.outcomes), len(tasks))
@@ -117,28 +121,39 @@ def list_jobs(
     settings: Sequence[str] = (),
     reporter: Reporter | None = None,
 ) -> list[tuple[str, str]]:
-    """Name and state (done, failed, to do) of each job of a study; nothing is run. Arguments as ``run_experiment``."""
-    path = find_recipe(recipe)
+    """Name and state (done, failed, begun, to do) of each job of a study; nothing is run.
+
+    Arguments as ``run_experiment``.
+    """
+    path, folder = find_recipe(recipe), Path(out)
     plan = Recipe.from_yaml(path).adapted(quick=quick, settings=settings, seeds=seeds)
-    tasks = _tasks(plan_jobs(plan, path.parent), Path(out), reporter or Silent())
-    return [(task.job.name, _state(task.outcome())) for task in tasks]
+    digests = DataDigests(folder / "data.json")
+    tasks = _tasks(plan_jobs(plan, path.parent), folder, digests, reporter or Silent())
+    if folder.is_dir():
+        digests.remember()
+    return [(task.job.name, _state(task)) for task in tasks]
 
 
-def _state(outcome: Outcome | None) -> str:
+def _state(task: Task) -> str:
+    outcome = task.outcome()
     if outcome is None:
-        return "to do"
+        return "begun" if task.folder.is_dir() else "to do"
     return "done" if outcome.error is None else "failed"
 
 
-def _tasks(jobs: Sequence[Job], folder: Path, reporter: Reporter) -> list[Task]:
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder whose report is not a study's."""
+    if (folder / "report.html").exists() and not (folder / "jobs").is_dir():
+        raise OutputError(f"{folder} holds a report.html that is not of a study. Give another --out.")
+
+
+def _tasks(jobs: Sequence[Job], folder: Path, digests: DataDigests, reporter: Reporter) -> list[Task]:
     """Each job with its folder; the files that it reads are looked at."""
     reporter.stage("Comparing data with what is finished")
-    digests, tasks = DataDigests(folder / "data.json"), []
+    tasks = []
     for job in jobs:
         data = digests.of(job.config)
         tasks.append(Task(job, _job_folder(folder / "jobs", job, data), job.digest(data)))
-    if folder.is_dir():
-        digests.remember()
     return tasks
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsecover.checkpoint import Checkpoint
-from sparsecover.errors import GridError, ModelError, SceneError
+from sparsecover.errors import GridError, ModelError, SceneError, counted
 from sparsecover.grid import Window
 from sparsecover.normalize import Normalizer
 from sparsecover.raster import Scene
@@ -39,7 +39,7 @@ def match_bands(scene: Scene, bands: Sequence[str]) -> tuple[Scene, list[str]]:
         return picked, [f"{scene.name}: bands were taken by name, in the order {', '.join(bands)}."]
     if len(names) != len(bands):
         raise ModelError(
-            f"{scene.name} has {len(names)} bands ({_listed(names)}), but the network wants {len(bands)}: "
+            f"{scene.name} has {counted(names, 'band')} ({_listed(names)}), but the network wants {len(bands)}: "
             f"{_listed(bands)}. Give the same bands in the same order as in training, or pick them with --bands."
         )
     named = [(a, b) for a, b in zip(names, bands, strict=True) if not (_is_generic(a) or _is_generic(b)) and a != b]

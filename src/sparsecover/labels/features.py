@@ -38,6 +38,15 @@ def is_vector(path: str | Path) -> bool:
         return file.suffix.lower() in (".geojson", ".json", ".gpkg", ".shp")
 
 
+def is_table(path: str | Path) -> bool:
+    """Whether a file holds rows and columns without geometries, as CSV does."""
+    try:
+        layers = pyogrio.list_layers(split_layer(path)[0])
+    except pyogrio.errors.DataSourceError:
+        return False
+    return len(layers) > 0 and all(geometry is None for _, geometry in layers)
+
+
 def split_layer(path: str | Path) -> tuple[Path, str | None]:
     """``labels.gpkg|layername=roads`` (as QGIS writes it) to the file and the layer."""
     file, _, layer = str(path).partition("|layername=")
@@ -73,6 +82,15 @@ def read_features(path: str | Path) -> gpd.GeoDataFrame:
     return frame
 
 
+def check_georeferenced(grid: Grid, path: str | Path) -> None:
+    """Refuse vector labels for a scene without a place on the ground, whatever the labels say of theirs."""
+    if not grid.is_georeferenced:
+        raise LabelError(
+            f"The scene has no georeferencing, so the vector labels {path} cannot be placed on it. Give labels as a "
+            "raster of the scene's size, or georeference the scene first (in QGIS: Layer > Georeferencer)."
+        )
+
+
 def place_features(frame: gpd.GeoDataFrame, grid: Grid, path: str | Path) -> Placed:
     """Reproject features to the scene, split multi-parts, mend invalid polygons, drop what lies outside.
 
@@ -80,11 +98,7 @@ def place_features(frame: gpd.GeoDataFrame, grid: Grid, path: str | Path) -> Pla
         LabelError: a scene without georeferencing, or coordinates that cannot be in the file's system.
         LabelsElsewhere: no feature lies on the scene.
     """
-    if not grid.is_georeferenced:
-        raise LabelError(
-            f"The scene has no georeferencing, so the vector labels {path} cannot be placed on it. Give labels as a "
-            "raster of the scene's size, or georeference the scene first (in QGIS: Layer > Georeferencer)."
-        )
+    check_georeferenced(grid, path)
     _check_degrees(frame, grid, path)
     try:
         frame = frame.to_crs(grid.crs)

@@ -15,7 +15,7 @@ from sparsecover.grid import Grid
 from sparsecover.labels.arrays import Indices, Mask, check_memory
 from sparsecover.labels.burn import Conflict, Geometries, Shapes, widen
 from sparsecover.labels.coding import Values, class_column, code_values, encode, scheme_of
-from sparsecover.labels.features import place_features, read_features, split_layer
+from sparsecover.labels.features import check_georeferenced, place_features, read_features, split_layer
 from sparsecover.labels.label_raster import LabelRaster, LabelSet, finish
 
 
@@ -65,6 +65,7 @@ def burn_label_set(
     if labelled_area is not None and background is None:
         raise LabelError("A labelled area needs the name of the class that fills it: --background NAME.")
     check_memory(grid)
+    check_georeferenced(grid, path)  # before labels are asked for what would not help
     frame = read_features(path)
     classes, scheme = _classes(frame, field, path, scheme, background, unlabelled)
     placed = place_features(frame, grid, path)

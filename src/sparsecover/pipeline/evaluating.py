@@ -8,7 +8,7 @@ from sparsecover.checkpoint import Checkpoint, load_checkpoint
 from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
 from sparsecover.datasets import open_dataset
-from sparsecover.errors import ClassError, DataError
+from sparsecover.errors import ClassError, DataError, counted
 from sparsecover.evaluation import Assessment, evaluate_map
 from sparsecover.labels import open_labels, read_labels
 from sparsecover.pipeline.files import prepare_folder, write_file
@@ -50,7 +50,7 @@ def evaluate_checkpoint(
     pairs = [(pair.scene, pair.labels) for pair in getattr(sides, split)]
     if not pairs:
         raise DataError(f"The split has no {split} scenes; set split.{split} in the configuration.")
-    reporter.stage(f"Scoring {len(pairs)} scenes")
+    reporter.stage(f"Scoring {counted(pairs, 'scene')}")
     assessment = score_checkpoint(checkpoint, pairs, device=device, side=split)
     return _saved(assessment, out)
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from sparsecover.config import Config, apply_setting, nested
+from sparsecover.errors import ConfigError
 from sparsecover.pipeline.network_choice import CONTEXT_PX, FITTED, TRAINED, choose_network, tells_training
 
 QUICK_MODEL = "random-forest-features"
@@ -39,9 +40,16 @@ def choose_recipe(
         minutes: time for the training; the schedule is shortened to fit.
         seed: of everything random.
         settings: ``dotted.key=value``, the user's last word.
+
+    Raises:
+        ConfigError: another model beside ``quick``, and all that settings can be wrong in.
     """
     values = _by_device(gpu)
     model = network_in(settings) or model  # before options are added that are another network's
+    if quick and model not in (None, QUICK_MODEL):
+        raise ConfigError(
+            f"--quick maps with {QUICK_MODEL}, but the model {model} is asked for; leave out one of them."
+        )
     values["model"]["name"] = model or (QUICK_MODEL if quick else _network(counts, minutes, settings))
     if values["model"]["name"] == "unet":
         values["model"]["base_channels"] = 64 if gpu else 16
