@@ -189,6 +189,8 @@ def test_reports_of_others_and_missing_data_are_left_alone(tmp_path: Path) -> No
     (taken / "report.html").write_text("a map's")
     with pytest.raises(OutputError, match=r"map holds a report.html that is not of a study. Give another --out"):
         run_experiment(recipe, taken)
+    with pytest.raises(OutputError, match="not of a study"):
+        list_jobs(recipe, taken)
     assert [path.name for path in taken.iterdir()] == ["report.html"]
     with pytest.raises(DataError):
         run_experiment(recipe, tmp_path / "none", settings=[f"data.root={tmp_path / 'nowhere'}"])
@@ -204,6 +206,8 @@ def test_a_job_that_was_stopped_is_told_from_one_never_begun(done: tuple, tmp_pa
     shutil.rmtree(next((out / "jobs").glob("forest*")))
     found = [state for _, state in list_jobs(recipe, out)]
     assert sorted(found) == ["begun", "begun", "done", "to do"]
+    shutil.rmtree(out / "jobs")
+    assert {state for _, state in list_jobs(recipe, out)} == {"to do"}  # the tables show that it is a study's folder
 
 
 def test_scores_are_pooled_over_folds_and_forests_stand_beside_networks(done: tuple) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sparsecover.grid import Window
+from sparsecover.grid import Window, spread
 from sparsecover.inference import streaming
 from sparsecover.inference.layout import BLENDS, Axis, Layout
 from sparsecover.inference.predictor import Predictor
@@ -60,7 +60,7 @@ def test_exact_windows_see_their_halo_and_compute_no_more_than_they_need(length,
     assert (owner >= 0).all()
     count, shared = len(axis.starts), 2 * halo_px
     assert axis.size <= largest
-    assert count == (1 if length <= largest else -(-(length - shared) // beyond))
+    assert count == len(spread(length, min(largest, length), beyond))
     assert count * (axis.size - 1 - shared) + shared < length  # smaller windows would leave a gap
 
 

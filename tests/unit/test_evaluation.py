@@ -190,16 +190,23 @@ def test_remarks_name_what_a_reader_should_know():
     assert "A map all of land, the most common class, would have a mean IoU of 0.469 and an accuracy of 0.938" in text
 
 
-def test_remarks_tell_where_labels_have_other_shares_than_the_map():
+def test_remarks_tell_where_labels_lie_unevenly():
     gathered = Accumulator(SCHEME)
     truth = np.repeat(labels([0, 1, 2]), [40, 40, 20], axis=1)
     gathered.add_map(truth, truth)
     scores = gathered.assessment()
-    sentence = "40% of the held-out labels and 5% of the map are water. Mean IoU, accuracy and user's accuracy depend"
+    sentence = "The map shows water on 40% of the held-out labels and 5% of the whole: classes are not as common"
     assert any(sentence in remark for remark in remarks(scores, np.array([700, 50, 250])))
-    assert all("of the map are" not in remark for remark in remarks(scores, np.array([430, 390, 180])))
+    assert all("of the whole" not in remark for remark in remarks(scores, np.array([430, 390, 180])))
     assert remarks(scores) == remarks(scores, np.zeros(3, np.int64)) == remarks(scores, np.array([4, 4, 2]))
     assert "A map all of one class would have" in remarks(scores)[0]  # two are equally common
+
+
+def test_a_poor_map_is_not_put_down_to_where_the_labels_lie():
+    gathered = Accumulator(SCHEME)
+    truth = np.repeat(labels([0, 1]), [60, 40], axis=1)
+    gathered.add_map(truth, np.zeros_like(truth))
+    assert all("of the whole" not in remark for remark in remarks(gathered.assessment(), np.array([1000, 0, 0])))
 
 
 def test_remarks_call_a_class_without_a_name_by_its_number():

@@ -82,7 +82,9 @@ def test_codes_match_where_one_side_has_no_names():
     assert any("code 10 has no name; taken as land" in note for note in notes)
     assert any("does not know the class road" in note for note in notes)
     notes = maps.unite(NAMED, numbers)[2]
-    assert notes == ["The truth names no classes; its codes are taken as the map's: 10 land, 20 water, 30 road."]
+    assert notes == ["The truth names no classes; its codes are taken as the map's: 10 land, 20 water."]
+    corine = ClassScheme.from_codes({1: "111", 2: "112"})
+    assert maps.unite(corine, ClassScheme.from_codes([111, 112]))[2] == []  # names that are numbers, found by name
 
 
 def test_classes_that_only_the_truth_has_count_as_missed():

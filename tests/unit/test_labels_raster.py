@@ -244,6 +244,8 @@ def test_open_labels_refuses_vector_options_for_rasters(tmp_path):
     (tmp_path / "clicks.csv").write_text("x,y,class\n1.0,2.0,water\n")
     with pytest.raises(LabelError, match=r"clicks.csv is a table.*GeoPackage"):
         open_labels(tmp_path / "clicks.csv", grid_of(2, 4), field="class")
+    with pytest.raises(LabelError, match=r"clicks.csv is a table.*GeoPackage"):
+        read_labels(tmp_path / "clicks.csv")
     with pytest.raises(LabelError, match="field can only be given with vector labels"):
         open_labels(path, grid_of(2, 4), field="class")
 

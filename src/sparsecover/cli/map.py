@@ -24,7 +24,7 @@ from sparsecover.cli import options
     metavar="NAME",
     help="Network by name (see: sparsecover models), which then makes the map; default: what the labels call for "
     "(hypercolumns, or unet from ten million labelled pixels on), or a random forest where the held-out labels find it "
-    "better.",
+    "better. Not with --quick.",
 )
 @click.option(
     "--quick",

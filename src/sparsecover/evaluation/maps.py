@@ -78,8 +78,10 @@ def unite(map_scheme: ClassScheme, truth_scheme: ClassScheme) -> tuple[ClassSche
             "Name the classes alike, or give the map's class table."
         )
     classes, lookup, notes = list(map_scheme.classes), np.full(256, UNLABELLED, np.uint8), []
-    if _nameless(truth_scheme) and not _nameless(map_scheme):
-        notes.append(f"The truth names no classes; its codes are taken as the map's: {_listed(map_scheme)}.")
+    if _nameless(truth_scheme) and None in _same_names(map_scheme, truth_scheme):
+        taken = ClassScheme(tuple(classes[partner] for partner in partners if partner is not None))
+        if not _nameless(taken):
+            notes.append(f"The truth names no classes; its codes are taken as the map's: {_listed(taken)}.")
     for index, (land, partner) in enumerate(zip(truth_scheme.classes, partners, strict=True)):
         if partner is None:
             partner = len(classes)

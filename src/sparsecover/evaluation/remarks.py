@@ -20,8 +20,8 @@ _UNEVEN_SHARE = 0.1
 
 
 def remarks(assessment: Assessment, mapped: npt.NDArray[np.integer[Any]] | None = None) -> list[str]:
-    """Sentences on what no skill would reach, classes without or with few held-out pixels, labels with other shares
-    than the map, mix-ups, confidence and unmapped labels.
+    """Sentences on what no skill would reach, classes without or with few held-out pixels, labels that lie
+    unevenly, mix-ups, confidence and unmapped labels.
 
     Args:
         assessment: of the map.
@@ -70,20 +70,20 @@ def _thin(assessment: Assessment) -> list[str]:
 def _uneven(assessment: Assessment, mapped: npt.NDArray[np.integer[Any]]) -> list[str]:
     """Where labels were given evenly to unequal classes, most figures are not those of the ground.
 
-    A share of hits among what is mapped depends on how common the classes are, one among what is true does not
-    (Olofsson et al. 2014, Good practices for estimating area and assessing accuracy of land change, section 4).
+    The map is compared with itself, on the labels and on the whole: a difference comes from where the labels lie.
     """
-    held = assessment.confusion.sum(1)
+    held = assessment.confusion.sum(0)
     if not (held.any() and mapped.any()):
         return []
-    labels, ground = held / held.sum(), mapped / mapped.sum()
-    most = int(np.abs(labels - ground).argmax())
-    if abs(labels[most] - ground[most]) < _UNEVEN_SHARE:
+    labels, whole = held / held.sum(), mapped / mapped.sum()
+    most = int(np.abs(labels - whole).argmax())
+    if abs(labels[most] - whole[most]) < _UNEVEN_SHARE:
         return []
     return [
-        f"{labels[most]:.0%} of the held-out labels and {ground[most]:.0%} of the map are {_names(assessment)[most]}. "
-        "Mean IoU, accuracy and user's accuracy depend on how common classes are, and would be others for labels at "
-        "random places; producer's accuracy does not."
+        f"The map shows {_names(assessment)[most]} on {labels[most]:.0%} of the held-out labels and {whole[most]:.0%} "
+        "of the whole: classes are not as common among the labels as on the ground. Mean IoU, accuracy and user's "
+        "accuracy depend on that, and would be others for labels at random places; producer's accuracy does not, where "
+        "each label was chosen by what stands there."
     ]
 
 

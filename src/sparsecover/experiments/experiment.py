@@ -17,7 +17,7 @@ from sparsecover.experiments.summary import CellScores
 from sparsecover.experiments.tables import failures
 from sparsecover.metrics import miou
 from sparsecover.pipeline import download_known
-from sparsecover.pipeline.files import prepare_folder
+from sparsecover.pipeline.files import results_in
 from sparsecover.progress import Reporter, Silent
 
 
@@ -86,14 +86,12 @@ def run_experiment(
     reporter, path = reporter or Silent(), find_recipe(recipe)
     plan = Recipe.from_yaml(path).adapted(quick=quick, settings=settings, seeds=seeds)
     planned = plan_jobs(plan, path.parent)  # before a folder is made: what cannot be meant leaves none
+    _check_folder(Path(out))
     if download:
         _download(planned, reporter)
         planned = plan_jobs(plan, path.parent)  # paths below the recipe are taken where they exist
-    _check_folder(Path(out))
-    digests = DataDigests(Path(out) / "data.json")
-    tasks = _tasks(planned, Path(out), digests, reporter)
-    folder = prepare_folder(Path(out), "report.html", resume=True, overwrite=False)
-    digests.remember()
+    with results_in(Path(out), "report.html", overwrite=True) as folder:  # data that is not there leaves none
+        tasks = _tasks(planned, folder, reporter)
     study = _Study(plan, folder, tasks, reporter)
     reporter.stage(f"{len(tasks)} jobs, {len(study.outcomes)} of them finished before")
     reporter.progress(len(study.outcomes), len(tasks))
@@ -127,33 +125,33 @@ def list_jobs(
     """
     path, folder = find_recipe(recipe), Path(out)
     plan = Recipe.from_yaml(path).adapted(quick=quick, settings=settings, seeds=seeds)
-    digests = DataDigests(folder / "data.json")
-    tasks = _tasks(plan_jobs(plan, path.parent), folder, digests, reporter or Silent())
-    if folder.is_dir():
-        digests.remember()
+    _check_folder(folder)
+    tasks = _tasks(plan_jobs(plan, path.parent), folder, reporter or Silent())
     return [(task.job.name, _state(task)) for task in tasks]
 
 
 def _state(task: Task) -> str:
     outcome = task.outcome()
     if outcome is None:
-        return "begun" if task.folder.is_dir() else "to do"
+        return "begun" if task.folder.is_dir() else "to do"  # stopped, or running elsewhere
     return "done" if outcome.error is None else "failed"
 
 
 def _check_folder(folder: Path) -> None:
     """Refuse a folder whose report is not a study's."""
-    if (folder / "report.html").exists() and not (folder / "jobs").is_dir():
+    if (folder / "report.html").exists() and not any((folder / ours).exists() for ours in ("jobs", "results.csv")):
         raise OutputError(f"{folder} holds a report.html that is not of a study. Give another --out.")
 
 
-def _tasks(jobs: Sequence[Job], folder: Path, digests: DataDigests, reporter: Reporter) -> list[Task]:
+def _tasks(jobs: Sequence[Job], folder: Path, reporter: Reporter) -> list[Task]:
     """Each job with its folder; the files that it reads are looked at."""
     reporter.stage("Comparing data with what is finished")
-    tasks = []
+    digests, tasks = DataDigests(folder / "data.json"), []
     for job in jobs:
         data = digests.of(job.config)
         tasks.append(Task(job, _job_folder(folder / "jobs", job, data), job.digest(data)))
+    if folder.is_dir():
+        digests.remember()
     return tasks
 
 

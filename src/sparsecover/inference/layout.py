@@ -52,7 +52,7 @@ class Axis:
     def exact(cls, length: int, size: int, halo_px: int) -> Self:
         """Windows inside the axis; each pixel counts in one, where it sees ``halo_px`` on both sides or the border.
 
-        They are as few as windows of ``size`` would be, and no larger than that many need to be.
+        They are as few as windows of ``size``, more than ``2 * halo_px``, would be, and no larger than they need to be.
         """
         shared = 2 * halo_px
         count = 1 if length <= size else math.ceil((length - shared) / (size - shared))

@@ -19,7 +19,7 @@ from sparsecover.labels.arrays import Indices, Mask
 from sparsecover.labels.code_lookup import Codes, count_codes, look_up
 from sparsecover.labels.code_table import CodeTable, category_names, palette
 from sparsecover.labels.coding import integral, refuse_unknown
-from sparsecover.labels.features import is_vector
+from sparsecover.labels.features import is_table, is_vector
 from sparsecover.raster.gdal import CACHE_BYTES, GDAL_ERRORS, cache_for, environment, handle, reason, stamp
 
 ALWAYS_UNLABELLED = frozenset({-1, 255})
@@ -64,6 +64,11 @@ class MaskFile:
         except SceneError as error:
             if Path(path).exists() and is_vector(path):
                 raise LabelError(f"{path} holds vector labels; say which scene they lie on (--scene).") from error
+            if Path(path).exists() and is_table(path):
+                raise LabelError(
+                    f"{path} is a table, which holds no geometries. Make points of it (in QGIS: Layer > Add Layer > "
+                    "Add Delimited Text Layer), export them as GeoPackage, and give that."
+                ) from error
             raise LabelError(f"The labels cannot be read. {error}") from error
         except GDAL_ERRORS as error:
             raise _unreadable(path, error) from error

@@ -8,9 +8,10 @@ from sparsecover.classes import ClassScheme
 from sparsecover.errors import LabelError
 from sparsecover.grid import Grid
 from sparsecover.labels.arrays import Mask
-from sparsecover.labels.features import is_table, is_vector, split_layer
+from sparsecover.labels.features import is_vector, split_layer
 from sparsecover.labels.label_raster import LabelSet
 from sparsecover.labels.mask import read_labels
+from sparsecover.labels.mask_file import MaskFile
 from sparsecover.labels.vector import burn_label_set
 
 
@@ -36,12 +37,8 @@ def open_labels(
         raise LabelError(f"The labels {path} do not exist.")
     if is_vector(path):
         return burn_label_set(path, grid, field, scheme=scheme, unlabelled=unlabelled, valid=valid, **vector_options)
-    if is_table(path):
-        raise LabelError(
-            f"{path} is a table, which holds no places of its own. Make points of it (in QGIS: Layer > Add Layer > Add "
-            "Delimited Text Layer), export them as GeoPackage, and give that."
-        )
     useless = [name for name, value in {"field": field, **vector_options}.items() if value is not None]
     if useless:
+        MaskFile.open(path)  # what is no raster either says so
         raise LabelError(f"{path} is a raster; {', '.join(useless)} can only be given with vector labels.")
     return read_labels(path, grid, unlabelled=unlabelled, scheme=scheme, valid=valid)

@@ -48,8 +48,7 @@ def resolve_precision(
     """The precision to train in, and why.
 
     Args:
-        wanted: ``fp32``, ``bf16``, ``fp16``, or ``auto``, which times the network itself in bf16 and in fp32. So does
-            ``bf16`` on a CPU, only to say what it costs.
+        wanted: ``fp32``, ``bf16``, ``fp16``, or ``auto``, which times the network itself in bf16 and in fp32.
         device: as from ``resolve_device``.
         model: the network, on the device; it is left as it was.
         images: [N, C, h, w] as it will be trained on, on the device.
@@ -64,8 +63,6 @@ def resolve_precision(
         raise ConfigError(f"Unknown precision {wanted!r}. {nearest(wanted, ('auto', *PRECISIONS))}")
     if wanted == "fp16" and device == "cpu":
         raise ConfigError("precision fp16 needs a GPU; on a CPU take fp32 or auto.")
-    if wanted == "bf16" and device == "cpu" and timed:  # many processors do it in software, ten times as slowly
-        return "bf16", f"as configured; {_probe(device, model, images[:_PROBED])[1]}"
     return wanted, "as configured"  # type: ignore[return-value]
 
 
