@@ -150,7 +150,7 @@ def test_a_disk_that_fills_up_during_map_leaves_no_result(small: SmallScene, tmp
 
 def test_predict_refuses_other_bands(trained: Path, small: SmallScene, cli: Command, tmp_path: Path) -> None:
     result = cli("predict", small.truth, "--model", trained / "last.safetensors", "--out", tmp_path / "map.tif")
-    assert_users_mistake(result, "1 bands", "3")
+    assert_users_mistake(result, "1 band ", "3")
     assert not list(tmp_path.iterdir())
 
 

@@ -295,7 +295,7 @@ def test_tables_show_everything_and_what_failed(study: tuple) -> None:
     assert "wide, 100%, seed 0 and 1 more: The loss is not finite." in page
     assert failures(rows) == [("wide, 100%, seed 0 and 1 more", "The loss is not finite.")]
     # Both classes are half of the truth.
-    assert "A map all of land, the most common class, would have a mean IoU of 0.250 and an accuracy of 0.500" in page
+    assert "A map all of one class would have a mean IoU of 0.250 and an accuracy of 0.500" in page
     assert "Without a training label" not in page
 
 
