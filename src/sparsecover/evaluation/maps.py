@@ -71,14 +71,14 @@ def unite(map_scheme: ClassScheme, truth_scheme: ClassScheme) -> tuple[ClassSche
     Raises:
         DataError: no class in common.
     """
-    partners = _partners(map_scheme, truth_scheme)
+    partners, by_code = _partners(map_scheme, truth_scheme)
     if not any(partner is not None for partner in partners):
         raise DataError(
             f"Map and truth have no class in common. Map: {_listed(map_scheme)}. Truth: {_listed(truth_scheme)}. "
             "Name the classes alike, or give the map's class table."
         )
     classes, lookup, notes = list(map_scheme.classes), np.full(256, UNLABELLED, np.uint8), []
-    if _nameless(truth_scheme) and None in _same_names(map_scheme, truth_scheme):
+    if by_code and _nameless(truth_scheme):
         taken = ClassScheme(tuple(classes[partner] for partner in partners if partner is not None))
         if not _nameless(taken):
             notes.append(f"The truth names no classes; its codes are taken as the map's: {_listed(taken)}.")
@@ -96,13 +96,13 @@ def unite(map_scheme: ClassScheme, truth_scheme: ClassScheme) -> tuple[ClassSche
     return ClassScheme(tuple(classes)), lookup, notes
 
 
-def _partners(map_scheme: ClassScheme, truth_scheme: ClassScheme) -> list[int | None]:
-    """Index of the map's class for each class of the truth."""
+def _partners(map_scheme: ClassScheme, truth_scheme: ClassScheme) -> tuple[list[int | None], bool]:
+    """Index of the map's class for each class of the truth, and whether codes told it instead of names."""
     by_name = _same_names(map_scheme, truth_scheme)
     if None in by_name and (_nameless(map_scheme) or _nameless(truth_scheme)):
         codes = {code: i for i, code in enumerate(map_scheme.codes)}
-        return [codes.get(c.code) for c in truth_scheme.classes]
-    return by_name
+        return [codes.get(c.code) for c in truth_scheme.classes], True
+    return by_name, False
 
 
 def _nameless(scheme: ClassScheme) -> bool:

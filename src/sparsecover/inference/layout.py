@@ -54,10 +54,8 @@ class Axis:
 
         They are as few as windows of ``size``, more than ``2 * halo_px``, would be, and no larger than they need to be.
         """
-        shared = 2 * halo_px
-        count = 1 if length <= size else math.ceil((length - shared) / (size - shared))
-        size = math.ceil((length + (count - 1) * shared) / count)
-        starts = spread(length, size, max(1, size - shared))
+        size = _smallest(length, size, 2 * halo_px)
+        starts = spread(length, size, max(1, size - 2 * halo_px))
         return cls(tuple(starts), size, tuple(_owned(starts, size)))
 
     @property
@@ -100,15 +98,20 @@ def _owned(starts: list[int], size: int) -> list[Weights]:
     return weights
 
 
+def _smallest(covered: int, largest: int, overlap: int) -> int:
+    """The size of windows over a length that are as few as those of ``largest`` would be, and no larger."""
+    if covered <= largest:
+        return covered
+    count = math.ceil((covered - overlap) / (largest - overlap))
+    return math.ceil((covered + (count - 1) * overlap) / count)
+
+
 def smallest_side(height: int, width: int, largest_px: int, overlap_px: int) -> int:
     """The side of windows that are as few along the longer side as those of ``largest_px`` would be, and no larger."""
 
     def needed(length: int) -> int:
-        if length <= largest_px:
-            return length
-        covered = length + 2 * (overlap_px // 2)
-        count = math.ceil((covered - overlap_px) / (largest_px - overlap_px))
-        return math.ceil((covered + (count - 1) * overlap_px) / count)
+        border = 0 if length <= largest_px else 2 * (overlap_px // 2)
+        return _smallest(length + border, largest_px, overlap_px)
 
     return min(largest_px, _SIZE_STEP * math.ceil(max(needed(height), needed(width)) / _SIZE_STEP))
 

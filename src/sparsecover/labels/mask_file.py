@@ -62,14 +62,7 @@ class MaskFile:
             own = Grid(source.height, source.width, source.crs.to_wkt() if source.crs else None, source.transform)
             colors = _is_color(source, path) if by_color is None else by_color
         except SceneError as error:
-            if Path(path).exists() and is_vector(path):
-                raise LabelError(f"{path} holds vector labels; say which scene they lie on (--scene).") from error
-            if Path(path).exists() and is_table(path):
-                raise LabelError(
-                    f"{path} is a table, which holds no geometries. Make points of it (in QGIS: Layer > Add Layer > "
-                    "Add Delimited Text Layer), export them as GeoPackage, and give that."
-                ) from error
-            raise LabelError(f"The labels cannot be read. {error}") from error
+            raise _no_raster(path, error) from error
         except GDAL_ERRORS as error:
             raise _unreadable(path, error) from error
         notes = []
@@ -186,6 +179,18 @@ class MaskFile:
         if not self.by_color:
             return list(scheme.codes)
         return [red << 16 | green << 8 | blue for red, green, blue in scheme.colors]
+
+
+def _no_raster(path: str | Path, error: Exception) -> LabelError:
+    if Path(path).exists():
+        if is_vector(path):
+            return LabelError(f"{path} holds vector labels; say which scene they lie on (--scene).")
+        if is_table(path):
+            return LabelError(
+                f"{path} is a table, which holds no geometries. Make points of it (in QGIS: Layer > Add Layer > "
+                "Add Delimited Text Layer), export them as GeoPackage, and give that."
+            )
+    return LabelError(f"The labels cannot be read. {error}")
 
 
 def _unreadable(path: str | Path, error: Exception) -> LabelError:
