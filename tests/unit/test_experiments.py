@@ -6,14 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
-import rasterio.shutil
 import yaml
-from affine import Affine
 
 from sparsecover.classes import ClassScheme
 from sparsecover.errors import ConfigError
-from sparsecover.experiments.data_digest import DataDigests
 from sparsecover.experiments.jobs import Job, plan_jobs
 from sparsecover.experiments.outcome import Outcome
 from sparsecover.experiments.plots import by_sampler, study_plots, usual_sampler
@@ -92,6 +88,11 @@ def test_folds_are_named_dealt_out_or_those_of_a_variation() -> None:
         ({"baseline": {"method": []}}, "baseline.method names nothing"),
         ({"base": {"augment": {"name": "light", "brightnes": 1}}}, "Did you mean 'brightness'"),
         ({"seed_per_fold": True, "base": {"split": {"folds": 3}}}, "a seed for each of 3 folds"),
+        ({"grid": {"method": {"a": {"folds": 3}}}, "budget": None}, r"grid.method.a.folds is 3; give each fold a name"),
+        ({"grid": {"method": {"a": {"folds": {"one": 3}}}}, "budget": None}, "what it changes of the split"),
+        ({"base": {"split": {"folds": "three"}}}, "three"),
+        ({"base": {"split": "scene"}}, "split"),
+        ({"base": {"split": {"folds": 3}}, "checkpoint": "best_iou"}, "leave out checkpoint: best_iou, or name folds"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_near_matches(changes: dict, words: str) -> None:
@@ -165,38 +166,6 @@ def test_a_seed_given_twice_is_refused() -> None:
     with pytest.raises(ConfigError, match="give each once"):
         recipe().adapted(seeds=(1, 1))
     assert recipe().adapted(seeds=(1, 2)).seeds == (1, 2)
-
-
-def test_data_digests_follow_the_bytes(tmp_path: Path) -> None:
-    config = jobs_of(recipe())[0].config.with_changes({"data.root": str(tmp_path)})
-    for folder in ("images", "labels"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "a.png").write_bytes(b"one")
-    memory = tmp_path / "data.json"
-    first = DataDigests(memory)
-    digest = first.of(config)
-    first.remember()
-    assert DataDigests(memory).of(config) == digest
-    (tmp_path / "labels" / "a.png").write_bytes(b"other")
-    assert DataDigests(memory).of(config) != digest
-
-
-def test_data_digests_follow_cloud_masks_and_what_virtual_rasters_show(tmp_path: Path) -> None:
-    for folder in ("images", "labels", "clouds"):
-        (tmp_path / folder).mkdir()
-    profile = {"width": 4, "height": 4, "count": 1, "dtype": "uint8", "transform": Affine(2, 0, 9, 0, -2, 9)}
-    for name in ("clouds/a.tif", "labels/a.tif", "source.tif"):
-        with rasterio.open(tmp_path / name, "w", driver="GTiff", **profile) as file:
-            file.write(np.zeros((1, 4, 4), np.uint8))
-    rasterio.shutil.copy(tmp_path / "source.tif", tmp_path / "images" / "a.vrt", driver="VRT")
-    changes = {"data.root": str(tmp_path), "data.images": "images/*.vrt", "data.labels": "labels/*.tif"}
-    config = jobs_of(recipe())[0].config.with_changes(changes | {"data.mask": "clouds/*.tif"})
-    seen = {DataDigests(tmp_path / "data.json").of(config)}
-    for name in ("clouds/a.tif", "source.tif"):
-        with rasterio.open(tmp_path / name, "r+") as file:
-            file.write(np.ones((1, 4, 4), np.uint8))
-        seen.add(DataDigests(tmp_path / "data.json").of(config))
-    assert len(seen) == 3
 
 
 def outcome(job: Job, hits: int = 90, pixels: int = 100, error: str | None = None) -> Outcome:
@@ -278,6 +247,28 @@ def test_folds_of_one_run_are_pooled_and_their_spread_is_told() -> None:
     assert (row.accuracy.n, row.accuracy.std > 0.05) == (3, True)
 
 
+def test_what_only_one_cell_has_scores_of_is_not_compared() -> None:
+    grid = {"method": {"U-Net": {}, "forest": {"model": {"name": "random-forest"}}}}
+    beside = {"method": "forest"}
+    given = recipe(base={"split": {"folds": 3}}, seeds=[0], grid=grid, budget=None, full=beside, baseline=beside)
+    jobs = jobs_of(given)
+    hits = {"fold 1": 95, "fold 2": 90, "fold 3": 60}
+    outcomes = {job.name: outcome(job, hits[job.fold]) for job in jobs}
+    hardest = jobs[2]
+    outcomes[hardest.name] = outcome(hardest, error="Out of memory.")
+    network, forest = summarize(given, jobs, outcomes)
+    assert network.miou.mean > forest.miou.mean + 0.1  # it was spared the hardest fold
+    assert (network.share, network.gain, network.gain_interval) == (1.0, 0.0, (0.0, 0.0))
+    del outcomes[jobs[0].name], outcomes[jobs[1].name]
+    network, _ = summarize(given, jobs, outcomes)
+    assert (network.share, network.gain, network.gain_interval) == (None, None, None)
+    for job in jobs[3:5]:
+        del outcomes[job.name]
+    outcomes[jobs[0].name] = outcome(jobs[0])
+    network, _ = summarize(given, jobs, outcomes)  # each has a fold that the other has not
+    assert (network.share, network.gain) == (None, None)
+
+
 def test_tables_show_everything_and_what_failed(study: tuple) -> None:
     given, jobs, outcomes, rows = study
     table = as_csv(job_rows(jobs, outcomes)).splitlines()
@@ -317,6 +308,27 @@ def test_ground_that_differs_from_row_to_row_has_no_score_of_no_skill(study: tup
     scenes = {scene: np.array([[9, 1], [0, 0]]) for scene in outcomes[name].scenes}
     page = markdown(given, summarize(given, jobs, outcomes | {name: replace(outcomes[name], scenes=scenes)}))
     assert "the most common class" not in page
+
+
+def test_cells_may_differ_in_their_classes(study: tuple) -> None:
+    given, jobs, outcomes, _ = study
+    name = jobs[0].name
+    three = ClassScheme.from_names(["land", "water", "ice"])
+    scenes = {scene: np.diag([9, 9, 9]) for scene in outcomes[name].scenes}
+    cold = outcomes | {name: replace(outcomes[name], scheme=three, scenes=scenes)}
+    rows = summarize(given, jobs, {name: cold[name]} | {job.name: cold[job.name] for job in jobs[2:4]})
+    assert [rows[0].class_iou("ice").mean, rows[1].class_iou("ice").n] == [1.0, 0]
+    for plot in study_plots(given, rows):
+        assert plot.draw("paper", "svg")
+    assert b"ice" in study_plots(given, rows)[1].draw("paper", "svg")
+
+
+def test_jobs_of_different_releases_are_told(study: tuple) -> None:
+    given, jobs, outcomes, rows = study
+    assert "different releases" not in markdown(given, rows)
+    newer = outcomes | {jobs[0].name: replace(outcomes[jobs[0].name], release="9.1")}
+    page = markdown(given, summarize(given, jobs, newer))
+    assert "different releases of sparsecover: an earlier one (7 of 8 jobs), 9.1 (1 of 8 jobs)" in page
 
 
 def test_plots_with_and_without_a_budget(study: tuple) -> None:

@@ -79,6 +79,13 @@ def test_what_may_be_chance_is_called_so() -> None:
     assert "4 groups of labels, too few" in (few.verdict or "")
 
 
+def test_a_tie_is_no_win() -> None:
+    tied = Contest({"unet": scored(1.0), "random-forest": scored(1.0)})
+    assert "unet is as good as the random forest on pixels (mIoU 1.000 against 1.000" in (tied.verdict or "")
+    assert "chance" not in (tied.verdict or "")
+    assert tied.maker == "unet"
+
+
 def test_without_scored_labels_or_rivals_the_trained_model_makes_the_map() -> None:
     nothing = Contest({"unet": Accumulator(SCHEME).assessment(), "random-forest": Accumulator(SCHEME).assessment()})
     for found in (nothing, Contest({"unet": scored(0.6)})):

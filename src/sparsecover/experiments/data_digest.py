@@ -9,6 +9,7 @@ from typing import Any
 from sparsecover.config import Config
 from sparsecover.datasets.layouts import LAYOUTS
 from sparsecover.datasets.layouts.masks import with_masks
+from sparsecover.errors import SceneError
 from sparsecover.pipeline.files import write_file
 from sparsecover.raster.gdal import open_raster
 
@@ -39,7 +40,7 @@ class DataDigests:
             for entry in with_masks(LAYOUTS[data.dataset](data), data).entries:
                 masks = () if entry.mask is None else (entry.mask,)
                 paths = (*entry.images, *masks, *_with_companions(entry.labels))
-                files = [self._digest(file) for path in paths for file in (path, *_sources(path))]
+                files = [self._digest(file) for path in paths for file in _files_of(path)]
                 digest.update(repr((entry.name, entry.split, entry.windows, files)).encode())
             digest.update("".join(self._digest(path) for path in named).encode())
             self._known[key] = digest.hexdigest()
@@ -72,13 +73,19 @@ def _with_companions(labels: Path) -> list[Path]:
     return sorted(labels.parent.glob(f"{labels.stem}.*")) if labels.suffix.lower() == ".shp" else [labels]
 
 
-def _sources(path: Path) -> list[Path]:
-    """The files that a virtual raster shows."""
-    if path.suffix.lower() != ".vrt":
-        return []
-    with open_raster(str(path)) as opened:
-        files = [Path(file) for file in opened.files]
-    return [file for file in files if file.is_file() and not file.samefile(path)]
+def _files_of(path: Path) -> list[Path]:
+    """A file and, of a raster, those that it is read with: headers, masks, world files, what a virtual one shows."""
+    try:
+        with open_raster(str(path)) as opened:
+            files = [Path(file) for file in opened.files]
+    except SceneError:  # vector labels, or a file that the jobs will refuse
+        return [path]
+    return [path, *sorted(file for file in files if file.is_file() and not file.samefile(path) and _tells(file))]
+
+
+def _tells(file: Path) -> bool:
+    """Whether a file beside a raster says how to read it; viewers write statistics and overviews of their own."""
+    return not file.name.lower().endswith((".aux.xml", ".ovr"))
 
 
 def _named_files(value: Any) -> Iterator[Path]:

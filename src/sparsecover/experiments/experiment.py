@@ -1,18 +1,21 @@
 """The verb ``run_experiment``: a recipe in; tables, plots, sheets and a report out, continued where it stopped."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from sparsecover.datasets import KNOWN
-from sparsecover.errors import OutputError
+from sparsecover.errors import ConfigError, OutputError
 from sparsecover.experiments.data_digest import DataDigests
 from sparsecover.experiments.jobs import Job, plan_jobs
 from sparsecover.experiments.outcome import Outcome
 from sparsecover.experiments.publishing import publish, write_tables
 from sparsecover.experiments.recipe import Recipe
 from sparsecover.experiments.running import Task, run_tasks
-from sparsecover.experiments.shelf import find_recipe
+from sparsecover.experiments.shelf import find_recipe, paths_start
 from sparsecover.experiments.summary import CellScores
 from sparsecover.experiments.tables import failures
 from sparsecover.metrics import miou
@@ -85,21 +88,38 @@ def run_experiment(
     """
     reporter, path = reporter or Silent(), find_recipe(recipe)
     plan = Recipe.from_yaml(path).adapted(quick=quick, settings=settings, seeds=seeds)
-    planned = plan_jobs(plan, path.parent)  # before a folder is made: what cannot be meant leaves none
+    planned = plan_jobs(plan, paths_start(path))  # before a folder is made: what cannot be meant leaves none
     _check_folder(Path(out))
     if download:
         _download(planned, reporter)
-        planned = plan_jobs(plan, path.parent)  # paths below the recipe are taken where they exist
+        planned = plan_jobs(plan, paths_start(path))  # paths below the recipe are taken where they exist
     with results_in(Path(out), "report.html", overwrite=True) as folder:  # data that is not there leaves none
         tasks = _tasks(planned, folder, reporter)
-    study = _Study(plan, folder, tasks, reporter)
-    reporter.stage(f"{len(tasks)} jobs, {len(study.outcomes)} of them finished before")
-    reporter.progress(len(study.outcomes), len(tasks))
-    left = [task for task in tasks if task.job.name not in study.outcomes]
+    with _alone(folder):
+        return _run(_Study(plan, folder, tasks, reporter), max(1, jobs), device)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other commands from running a study in the same folder; the system ends that with the process."""
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise OutputError(
+            f"Another command is running a study in {folder}. Wait for it, or give another --out."
+        ) from None
+
+
+def _run(study: "_Study", parallel: int, device: str) -> ExperimentResult:
+    reporter, folder = study.reporter, study.out
+    reporter.stage(f"{len(study.tasks)} jobs, {len(study.outcomes)} of them finished before")
+    reporter.progress(len(study.outcomes), len(study.tasks))
+    left = study.left()
     if not left:
         reporter.note("There is nothing left to train; tables and report are written anew.")
     try:
-        run_tasks(left, parallel=max(1, jobs), device=device, begun=study.begun, ended=study.ended)
+        run_tasks(left, parallel=parallel, device=device, begun=study.begun, ended=study.ended)
     except (KeyboardInterrupt, SystemExit) as stop:
         study.write_tables()
         how = f"The same command goes on from here; what is done is in {folder}."
@@ -126,7 +146,7 @@ def list_jobs(
     path, folder = find_recipe(recipe), Path(out)
     plan = Recipe.from_yaml(path).adapted(quick=quick, settings=settings, seeds=seeds)
     _check_folder(folder)
-    tasks = _tasks(plan_jobs(plan, path.parent), folder, reporter or Silent())
+    tasks = _tasks(plan_jobs(plan, paths_start(path)), folder, reporter or Silent())
     return [(task.job.name, _state(task)) for task in tasks]
 
 
@@ -146,10 +166,12 @@ def _check_folder(folder: Path) -> None:
 def _tasks(jobs: Sequence[Job], folder: Path, reporter: Reporter) -> list[Task]:
     """Each job with its folder; the files that it reads are looked at."""
     reporter.stage("Comparing data with what is finished")
-    digests, tasks = DataDigests(folder / "data.json"), []
+    digests, tasks, folders = DataDigests(folder / "data.json"), [], dict[str, Path]()
     for job in jobs:
         data = digests.of(job.config)
-        tasks.append(Task(job, _job_folder(folder / "jobs", job, data), job.digest(data)))
+        digest = job.digest(data)
+        place = folders.setdefault(digest, _job_folder(folder / "jobs", job, data))
+        tasks.append(Task(job, place, digest))
     if folder.is_dir():
         digests.remember()
     return tasks
@@ -163,19 +185,29 @@ def _job_folder(parent: Path, job: Job, data: str) -> Path:
 
 
 def _download(jobs: Sequence[Job], reporter: Reporter) -> None:
-    for data in {(job.config.data.dataset, job.config.data.root) for job in jobs}:
-        if data[0] in KNOWN:
-            download_known(*data, reporter=reporter)
+    every = sorted({(job.config.data.dataset, job.config.data.root) for job in jobs})
+    if unknown := [name for name, _ in every if name not in KNOWN]:
+        raise ConfigError(
+            f"The recipe's data.dataset is {unknown[0]}, which cannot be fetched: leave out --download and give its "
+            f"folder as --set data.root=FOLDER. To be fetched are {', '.join(KNOWN)}."
+        )
+    for name, root in every:
+        download_known(name, root, reporter=reporter)
 
 
 class _Study:
     """Keeps the tables of a study up to date while its jobs end."""
 
     def __init__(self, recipe: Recipe, out: Path, tasks: Sequence[Task], reporter: Reporter) -> None:
-        self.recipe, self.out, self.reporter = recipe, out, reporter
+        self.recipe, self.out, self.tasks, self.reporter = recipe, out, tasks, reporter
         self.jobs = [task.job for task in tasks]
         ended = {task.job.name: task.outcome() for task in tasks}
         self.outcomes = {name: outcome for name, outcome in ended.items() if outcome and outcome.error is None}
+
+    def left(self) -> list[Task]:
+        """What is not done; cells with the same settings under two names are trained once."""
+        to_do = [task for task in self.tasks if task.job.name not in self.outcomes]
+        return list({task.digest: task for task in reversed(to_do)}.values())[::-1]
 
     def begun(self, task: Task) -> None:
         """Tell which job begins."""
@@ -183,7 +215,9 @@ class _Study:
 
     def ended(self, task: Task, outcome: Outcome) -> None:
         """Tell of a job's end and write the tables anew."""
-        self.outcomes[task.job.name] = outcome
+        for twin in self.tasks:
+            if twin.digest == task.digest:
+                self.outcomes[twin.job.name] = replace(outcome, job=twin.job)
         self.write_tables()
         failed = outcome.error is not None
         said = f"failed: {outcome.reason}" if failed else f"mIoU {miou(outcome.confusion):.3f}, {outcome.seconds:.0f} s"

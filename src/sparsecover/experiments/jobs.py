@@ -112,7 +112,7 @@ def plan_jobs(recipe: Recipe, folder: Path) -> list[Job]:
         try:
             of_cell = list(_jobs_of(recipe, cell, folder))
             _check_names(of_cell[0].config)
-            _check_scored(of_cell[0])
+            _check_sides(of_cell[0])
             jobs += of_cell
         except (ConfigError, ModelError, LabelError) as error:
             problems.setdefault(str(error), name)
@@ -127,11 +127,20 @@ def _check_names(config: Config) -> None:
         check_parts(config)
 
 
+def _check_sides(job: Job) -> None:
+    """Refuse a split without what is to score or to choose the network, as far as that is known."""
+    if job.fold_index is None:
+        if job.config.split.plan is None and job.config.split.by != "files":
+            _check_scored(job)
+    elif job.checkpoint != "last":
+        raise ConfigError(
+            "With split.folds the labels held out score, and none are left to choose a network by: leave out "
+            f"checkpoint: {job.checkpoint}, or name folds and give each a validation side."
+        )
+
+
 def _check_scored(job: Job) -> None:
-    """Refuse a split whose scored side is known to be empty."""
     split, side = job.config.split, job.score
-    if job.fold_index is not None or split.plan is not None or split.by == "files":
-        return
     share = split.fractions[SIDES.index(side)]
     if not (getattr(split, side) if split.by == "pattern" else share):
         raise ConfigError(
@@ -160,11 +169,10 @@ def _folds_with_seeds(
     recipe: Recipe, folds: Mapping[str, Changes], values: Mapping[str, Any]
 ) -> Iterator[tuple[tuple[str, int | None, Changes], tuple[int, ...]]]:
     """Each fold (name, index where it is dealt out, changes) with its seeds."""
-    dealt = (values.get("split") or {}).get("folds")
     if folds:
         listed: list[tuple[str, int | None, Changes]] = [(name, None, changes) for name, changes in folds.items()]
-    elif dealt:
-        listed = [(f"fold {number + 1}", number, {}) for number in range(int(dealt))]
+    elif dealt := Config.from_dict(values).split.folds:
+        listed = [(f"fold {number + 1}", number, {}) for number in range(dealt)]
     else:
         listed = [("", None, {})]
     if recipe.seed_per_fold and len(recipe.seeds) < len(listed):

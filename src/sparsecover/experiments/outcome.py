@@ -26,6 +26,7 @@ class Outcome:
         scheme: the classes; None after an error.
         scenes: confusion matrix int64 [K, K] of each scored scene.
         labelled_pixels: by side; ``spent_pixels`` counts those that trained or chose the network.
+        release: of sparsecover, that trained it; empty where the result does not say.
         taught: labelled training pixels by the name of the class; empty where the result does not say.
         seconds: of training and scoring, all sessions together.
         peak_memory_mib, gpu_memory_mib: the most that was held; the latter None without a GPU.
@@ -39,6 +40,7 @@ class Outcome:
     scenes: Mapping[str, metrics.Confusion] = field(default_factory=dict)
     labelled_pixels: Mapping[str, int] = field(default_factory=dict)
     spent_pixels: int = 0
+    release: str = ""
     taught: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     peak_memory_mib: int = 0
@@ -73,6 +75,7 @@ class Outcome:
             scenes={scene: np.array(counts, np.int64) for scene, counts in result["scenes"].items()},
             labelled_pixels=result["labelled_pixels"],
             spent_pixels=result["spent_pixels"],
+            release=result.get("release", ""),
             taught=result.get("taught", {}),
             seconds=result["seconds"],
             peak_memory_mib=result["peak_memory_mib"],

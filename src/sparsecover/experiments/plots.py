@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from sparsecover.classes import ClassScheme
 from sparsecover.experiments.jobs import cell_name
 from sparsecover.experiments.recipe import Recipe
 from sparsecover.experiments.summary import CellScores, Spread
@@ -50,10 +49,15 @@ def study_plots(recipe: Recipe, rows: Sequence[CellScores]) -> list[Plot]:
         suffix, after = (f"_{file_name(panel)}", f": {panel}") if panel else ("", "")
         methods = methods_of(recipe, scored)
         plots += [
-            Plot(f"{kind}{suffix}", f"{what}{after}", partial(draw, methods, None)),
-            Plot(f"per_class{suffix}", f"IoU by class{after}", partial(draw, methods, scored[0].scheme)),
+            Plot(f"{kind}{suffix}", f"{what}{after}", partial(draw, methods, ())),
+            Plot(f"per_class{suffix}", f"IoU by class{after}", partial(draw, methods, _classes(scored))),
         ]
     return plots
+
+
+def _classes(rows: Sequence[CellScores]) -> tuple[str, ...]:
+    """The names of all classes; cells may differ in theirs."""
+    return tuple(dict.fromkeys(name for row in rows for name in (row.scheme.names if row.scheme else ())))
 
 
 def methods_of(recipe: Recipe, rows: Sequence[CellScores]) -> dict[str, list[CellScores]]:
@@ -71,18 +75,18 @@ def file_name(text: str) -> str:
 
 
 def _curves(
-    methods: dict[str, list[CellScores]], scheme: ClassScheme | None, theme: ThemeName, kind: Literal["png", "svg"]
+    methods: dict[str, list[CellScores]], classes: Sequence[str], theme: ThemeName, kind: Literal["png", "svg"]
 ) -> bytes:
-    """Lines over labelled pixels, with bands of a standard deviation; with a scheme a panel a class."""
-    figure, axes, scores = _panels(scheme, _OVERALL[:1], theme, (6.4, 4.0) if scheme is None else (3.2, 2.5))
+    """Lines over labelled pixels, with bands of a standard deviation; with classes a panel each."""
+    figure, axes, scores = _panels(classes, _OVERALL[:1], theme, (6.4, 4.0) if not classes else (3.2, 2.5))
     every = [row for rows in methods.values() for row in rows]
     usual = usual_sampler(every)
     for axis, (title, get) in zip(axes, scores, strict=True):
         for number, of_method in enumerate(methods.values()):
             _lines(axis, by_sampler(of_method, usual), get, theme, number)
-            if scheme is None:
+            if not classes:
                 _published_points(axis, of_method, theme, number)
-        if scheme is None:
+        if not classes:
             _name_samplers(axis, by_sampler(every, usual), get, theme)
         _count_pixels(axis, [row.spent_pixels for row in every])
         axis.set_title(title, loc="left", fontsize=10, color=THEMES[theme].text)
@@ -160,15 +164,15 @@ def _published_points(axis: "Axes", rows: Sequence[CellScores], theme: ThemeName
 
 
 def _bars(
-    methods: dict[str, list[CellScores]], scheme: ClassScheme | None, theme: ThemeName, kind: Literal["png", "svg"]
+    methods: dict[str, list[CellScores]], classes: Sequence[str], theme: ThemeName, kind: Literal["png", "svg"]
 ) -> bytes:
-    """A bar a cell with its standard deviation, others' figures as rings; with a scheme a panel a class."""
+    """A bar a cell with its standard deviation, others' figures as rings; with classes a panel each."""
     rows = [row for of_method in methods.values() for row in of_method]
     height = 0.8 + 0.34 * len(rows)
-    figure, axes, scores = _panels(scheme, _OVERALL, theme, (4.2, height) if scheme is None else (3.2, height))
+    figure, axes, scores = _panels(classes, _OVERALL, theme, (4.2, height) if not classes else (3.2, height))
     for position, (axis, (title, get)) in enumerate(zip(axes, scores, strict=True)):
         _bar_panel(axis, [get(row) for row in rows], theme)
-        if scheme is None:
+        if not classes:
             _published_rings(axis, rows, title.lower(), theme)
         names = [row.name if position % _columns(len(scores)) == 0 else "" for row in rows]
         axis.set_yticks(np.arange(len(rows)), names, parse_math=False)
@@ -195,12 +199,11 @@ def _published_rings(axis: "Axes", rows: Sequence[CellScores], score: str, theme
 
 
 def _panels(
-    scheme: ClassScheme | None, overall: Sequence[tuple[str, Get]], theme: ThemeName, size_in: tuple[float, float]
+    classes: Sequence[str], overall: Sequence[tuple[str, Get]], theme: ThemeName, size_in: tuple[float, float]
 ) -> "tuple[Figure, list[Axes], list[tuple[str, Get]]]":
     """A figure with panels of ``size_in`` for scores over all classes, or one for each class, and what each shows."""
-    scores = list(overall)
-    if scheme is not None:
-        scores = [(name, partial(CellScores.class_iou, index=index)) for index, name in enumerate(scheme.names)]
+    of_classes: list[tuple[str, Get]] = [(name, partial(CellScores.class_iou, name=name)) for name in classes]
+    scores = of_classes or list(overall)
     columns = _columns(len(scores))
     lines = -(-len(scores) // columns)
     figure, axes = chart(size_in[0] * columns, size_in[1] * lines, theme, len(scores), columns)

@@ -69,6 +69,6 @@ def _sheet(recipe: Recipe, rows: Sequence[CellScores]) -> bytes | None:
         return None
     for method, of_method in methods_of(recipe, rows).items():
         same = [o for o in of_method[0].outcomes if (o.job.seed, o.job.fold) == (first.job.seed, first.job.fold)]
-        if same and (held := load_samples(same[0].folder)):
+        if same and same[0].scheme == first.scheme and (held := load_samples(same[0].folder)):
             samples[method] = held
     return draw_sheet(samples, first.scheme) if samples else None

@@ -82,6 +82,7 @@ class Recipe(Section):
         empty = [axis for axis, variations in self.grid.items() if not variations]
         if empty or not self.grid:
             raise ValueError(f"grid{'.' + empty[0] if empty else ''} is empty; give each axis at least one variation")
+        self._check_folds()
         for key in ("budget", "panel"):
             axis = getattr(self, key)
             if axis is not None and axis not in self.grid:
@@ -95,6 +96,17 @@ class Recipe(Section):
     def _check_seeds(self) -> None:
         if len(set(self.seeds)) < len(self.seeds) and not self.seed_per_fold:
             raise ValueError(f"seeds are {list(self.seeds)}; give each once, as one given twice is one run")
+
+    def _check_folds(self) -> None:
+        """Those of variations; pydantic sees to the recipe's own."""
+        for axis, variations in self.grid.items():
+            for name, changes in variations.items():
+                folds = changes.get("folds", {})
+                if not isinstance(folds, dict) or not all(isinstance(each, dict) for each in folds.values()):
+                    raise ValueError(
+                        f"grid.{axis}.{name}.folds is {folds!r}; give each fold a name and what it changes of the "
+                        "split. To deal out so many folds, set split.folds"
+                    )
 
     def _check_names(self, key: str, choice: Choice) -> None:
         for axis, names in choice.items():

@@ -11,7 +11,8 @@ from sparsecover.metrics import Confusion
 
 def remarks(rows: Sequence[CellScores]) -> list[str]:
     """Sentences to stand below the table of these cells; none before any score."""
-    return [*_no_skill(rows), *_untaught([outcome for row in rows for outcome in row.outcomes])]
+    outcomes = [outcome for row in rows for outcome in row.outcomes]
+    return [*_no_skill(rows), *_untaught(outcomes), *_releases(outcomes)]
 
 
 def _no_skill(rows: Sequence[CellScores]) -> list[str]:
@@ -37,3 +38,12 @@ def _untaught(outcomes: Sequence[Outcome]) -> list[str]:
         return []
     listed = ", ".join(f"{name} ({count} of {len(known)} jobs)" for name, count in jobs.most_common())
     return [f"Without a training label, so that nothing could be mapped as it: {listed}. Their IoU is 0 there."]
+
+
+def _releases(outcomes: Sequence[Outcome]) -> list[str]:
+    """Other releases may train another way with the same settings, and results are kept over an upgrade."""
+    jobs = Counter(outcome.release or "an earlier one" for outcome in outcomes)
+    if len(jobs) < 2:
+        return []
+    listed = ", ".join(f"{release} ({count} of {len(outcomes)} jobs)" for release, count in jobs.most_common())
+    return [f"Trained by different releases of sparsecover: {listed}. Delete jobs/ to train all with this one."]

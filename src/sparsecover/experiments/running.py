@@ -18,6 +18,9 @@ from sparsecover.pipeline.files import write_file
 _IMPORTED = ["sparsecover.experiments.work", "sklearn.ensemble", "matplotlib.figure", "matplotlib.backends.backend_agg"]
 """What the process that others are forked from imports once for all."""
 
+_STOPPED = (-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM)
+"""Exit codes of a process that someone ended; the last after it saved its state."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -111,7 +114,7 @@ def _outcome(one: _Running) -> Outcome:
     killed = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     hint = "; memory was probably short: fewer --jobs, or a smaller train.batch_size" if code == -9 else ""
     error = f"The process {killed}{hint}. Its last words are in {one.task.folder / 'log.txt'}."
-    result = {"digest": one.task.digest, "name": one.task.job.name, "error": error, "fault": code not in (-9, -15)}
+    result = {"digest": one.task.digest, "name": one.task.job.name, "error": error, "fault": code not in _STOPPED}
     one.task.folder.mkdir(parents=True, exist_ok=True)
     write_file(one.task.folder / RESULT, json.dumps(result, indent=1))
     return Outcome.from_result(one.task.job, one.task.folder, result)

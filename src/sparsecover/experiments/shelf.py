@@ -25,6 +25,11 @@ def find_recipe(name: str | Path) -> Path:
     return shelved[str(name)]
 
 
+def paths_start(recipe: Path) -> Path:
+    """Where relative paths in a recipe start: in its folder, and of those of the package in the working one."""
+    return Path() if recipe.resolve().parent in _SHELVES else recipe.parent
+
+
 def shelved_recipes() -> dict[str, Path]:
     """Recipes of experiments that come with the package, by name."""
     files = [path for shelf in _SHELVES if shelf.is_dir() for path in sorted(shelf.glob("*.yaml"))]

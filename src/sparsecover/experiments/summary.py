@@ -46,8 +46,8 @@ class CellScores:
         outcomes: of the jobs that ended with scores.
         failed: of those that did not.
         missing: jobs that have not ended.
-        share: of the mIoU of full supervision; None where there is none to compare with.
-        gain: mIoU above the baseline's, ``gain_interval`` its 95% interval over scenes.
+        share: of the mIoU of full supervision in the folds and seeds that both have; None without any.
+        gain: mIoU above the baseline's, likewise; ``gain_interval`` is its 95% interval over scenes.
         published: others' figures.
     """
 
@@ -102,9 +102,11 @@ class CellScores:
         """Share of pixels that are right."""
         return self.spread(metrics.accuracy)
 
-    def class_iou(self, index: int) -> Spread:
-        """IoU of one class."""
-        return self.spread(lambda confusion: float(metrics.iou(confusion)[index]))
+    def class_iou(self, name: str) -> Spread:
+        """IoU of one class; NaN where this cell has none of that name."""
+        names = self.scheme.names if self.scheme else ()
+        index = names.index(name) if name in names else None
+        return self.spread(lambda confusion: float("nan") if index is None else float(metrics.iou(confusion)[index]))
 
     @property
     def scheme(self) -> ClassScheme | None:
@@ -156,20 +158,36 @@ def summarize(recipe: Recipe, jobs: Sequence[Job], outcomes: Mapping[str, Outcom
 def _compared(row: CellScores, rows: Sequence[CellScores], recipe: Recipe) -> CellScores:
     """With its share of full supervision and its gain over the baseline."""
     changes: dict[str, object] = {}
-    full, baseline = (_partner(row, rows, choice) for choice in (recipe.full, recipe.baseline))
-    if full is not None and full.miou.mean > 0:
-        changes["share"] = row.miou.mean / full.miou.mean
-    if baseline is not None and baseline is not row and row.outcomes:
-        changes["gain"] = row.miou.mean - baseline.miou.mean
-        changes["gain_interval"] = _gain_interval(row, baseline)
+    full, baseline = (_side_by_side(row, rows, choice) for choice in (recipe.full, recipe.baseline))
+    if full is not None and full[1].miou.mean > 0:
+        changes["share"] = full[0].miou.mean / full[1].miou.mean
+    if baseline is not None and baseline[1].cell != row.cell:
+        own, other = baseline
+        changes["gain"] = own.miou.mean - other.miou.mean
+        changes["gain_interval"] = _gain_interval(own, other)
     return replace(row, **changes)  # type: ignore[arg-type]
 
 
-def _partner(row: CellScores, rows: Sequence[CellScores], choice: Choice) -> CellScores | None:
-    """The best cell that has these names and on the other axes those of ``row``; of unfinished ones the fullest."""
+def _side_by_side(row: CellScores, rows: Sequence[CellScores], choice: Choice) -> tuple[CellScores, CellScores] | None:
+    """A cell beside the best one that has these names and on the other axes its own, each with common jobs only.
+
+    The best is the one with the most folds and seeds in common: folds differ too much to compare one with another.
+    """
     wanted = {**row.cell, **choice}
-    found = [other for other in rows if choice and other.outcomes and matches(other.cell, wanted)]
-    return max(found, key=lambda other: (len(other.outcomes), other.miou.mean), default=None)
+    pairs = [_in_common(row, other) for other in rows if choice and matches(other.cell, wanted)]
+    best = max(pairs, key=lambda pair: (len(pair[1].outcomes), pair[1].miou.mean), default=None)
+    return best if best and best[1].outcomes else None
+
+
+def _in_common(row: CellScores, other: CellScores) -> tuple[CellScores, CellScores]:
+    """Two cells with the folds and seeds alone that both have scores of."""
+    common = _runs_of(row) & _runs_of(other)
+    kept = [[one for one in cell.outcomes if (one.job.fold, one.job.seed) in common] for cell in (row, other)]
+    return replace(row, outcomes=tuple(kept[0])), replace(other, outcomes=tuple(kept[1]))
+
+
+def _runs_of(row: CellScores) -> set[tuple[str, int]]:
+    return {(outcome.job.fold, outcome.job.seed) for outcome in row.outcomes}
 
 
 def _gain_interval(row: CellScores, baseline: CellScores) -> Interval | None:

@@ -68,8 +68,8 @@ def _cell_row(row: CellScores) -> Row:
         found["gain_low"], found["gain_high"] = map(_number, row.gain_interval)
     if row.published is not None:
         found |= {"published_miou": row.published.miou, "published_accuracy": row.published.accuracy}
-    for index, name in enumerate(row.scheme.names if row.scheme else ()):
-        found |= _columns(f"iou_{name}", row.class_iou(index))
+    for name in row.scheme.names if row.scheme else ():
+        found |= _columns(f"iou_{name}", row.class_iou(name))
     return found | {
         "seconds": _number(row.seconds, 1), "peak_memory_mib": row.peak_memory_mib or None,
         "jobs_done": len(row.outcomes), "jobs_failed": len(row.failed), "jobs": row.jobs,

@@ -12,6 +12,7 @@ from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import torch
 
@@ -30,8 +31,6 @@ from sparsecover.training import fit
 from sparsecover.training.device import resolve_device
 from sparsecover.training.history import trained_seconds
 from sparsecover.training.memory import peak_bytes, used_bytes
-
-_STEERED = ("best_iou", "best_loss")
 
 
 def work(job: Job, folder: Path, digest: str, device: str, slot: int, parallel: int) -> None:
@@ -63,21 +62,22 @@ def _result(job: Job, folder: Path, device: str) -> dict[str, Any]:
     dataset = open_dataset(job.config.data, job.config.classes)
     split, scored = _sides(job, dataset)
     split.plan.write(folder / PLAN)
-    partial, held = training_sides(split, job.config)
-    held = held if job.fold_index is None else []  # the labels of a dealt-out fold score the end alone
+    sides = training_sides(split, job.config, validate=job.fold_index is None)  # a dealt-out fold scores the end alone
     checkpoint = fit(
-        partial, job.config, folder, scheme=dataset.scheme, validation=held, device=device, resume=True, reporter=_Log()
-    )
+        sides.train, job.config, folder, scheme=dataset.scheme, validation=sides.validation, apart=sides.apart,
+        device=device, resume=True, reporter=_Log(),
+    )  # fmt: skip
     chosen = folder / f"{job.checkpoint}.safetensors"
     checkpoint = load_checkpoint(chosen) if chosen.is_file() else checkpoint  # a forest has only its last
     scenes = _scored(checkpoint, scored, device)
-    save_samples(folder, checkpoint, split.train, partial, scored, job.show_bands, device)
+    save_samples(folder, checkpoint, split.train, sides.train, scored, job.show_bands, device)
     counts = checkpoint.metrics["labelled_pixels"]
     return {
         "classes": checkpoint.scheme.as_dicts(),
         "labelled_pixels": counts,
         "taught": checkpoint.metrics["labelled_pixels_by_class"]["train"],
-        "spent_pixels": counts["train"] + (counts.get("validation", 0) if _steers(job, folder) else 0),
+        "spent_pixels": counts["train"] + (counts.get("validation", 0) if _was_steered(job, folder) else 0),
+        "release": checkpoint.versions["sparsecover"],
         "scenes": scenes,
         "seconds": round(earlier + time.monotonic() - start, 1),
         "peak_memory_mib": round(peak_bytes() / 2**20),
@@ -96,20 +96,28 @@ def _sides(job: Job, dataset: Dataset) -> tuple[Split, list[Pair]]:
     return split, split.sides[job.score]
 
 
-def _steers(job: Job, folder: Path) -> bool:
-    """Whether validation labels decide which network is scored, and so are part of the budget."""
+def _was_steered(job: Job, folder: Path) -> bool:
+    """Whether validation labels decided which network is scored, and so are part of the budget."""
+    if not any(folder.glob("best_*.safetensors")):  # a model without a loop, or nothing validated
+        return False
     config = job.config
     watched = config.train.early_stopping is not None or config.schedule.name == "reduce_plateau"
-    return job.fold_index is None and (watched or (folder / f"{job.checkpoint}.safetensors").stem in _STEERED)
+    return watched or job.checkpoint != "last"
 
 
 def _scored(checkpoint: Checkpoint, pairs: Sequence[Pair], device: str) -> dict[str, list[list[int]]]:
-    """Confusion matrix by scene; what is pooled, and over what, is decided later."""
+    """Confusion matrix by scene; what is pooled, and over what, is decided later.
+
+    Raises:
+        DataError: no scene has a labelled pixel.
+    """
     scenes = {}
     for pair in pairs:
         gathered = Accumulator(checkpoint.scheme)
         gather_scores(gathered, checkpoint, [(pair.scene, pair.labels)], device=device)
         scenes[pair.key] = gathered.assessment().confusion.tolist()
+    if not np.any(list(scenes.values())):
+        raise DataError(f"None of the {len(pairs)} scored scenes has a labelled pixel with data; label some of them.")
     return scenes
 
 

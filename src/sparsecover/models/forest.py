@@ -271,7 +271,7 @@ def fit_forest(
         min_samples_leaf=min_leaf,
         class_weight="balanced_subsample" if balanced else None,
         random_state=seed,
-        n_jobs=-1,
+        n_jobs=torch.get_num_threads(),
     ).fit(features, labels)
     tables = [_Table.of_tree(estimator.tree_, forest.classes_, num_classes) for estimator in forest.estimators_]
     return _joined(tables, num_classes)

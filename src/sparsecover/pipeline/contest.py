@@ -66,11 +66,12 @@ class Contest:
         better = self.better
         worse = self.rival if better == self.trained else self.trained
         first, second = (f"{self.scores[name].miou:.3f}" for name in (better, worse))
+        found = f"better than the {title(worse)}" if first != second else f"as good as the {title(worse)}"
         made = f"The map is made by the {title(self.maker)}" if self.asked_for else "It makes the map"
         asked = ", as was asked for" if self.asked_for else ""
         return (
-            f"On the same held-out labels the {title(better)} is better than the {title(worse)} (mIoU {first} against "
-            f"{second}; {self._certainty()}). {made}{asked}."
+            f"On the same held-out labels the {title(better)} is {found} (mIoU {first} against {second}; "
+            f"{self._certainty()}). {made}{asked}."
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -91,7 +92,7 @@ class Contest:
             return f"in {groups} groups of labels, too few to say how far chance went"
         # Told from the better one's side.
         low, high = interval if self.better == self.trained else (-interval[1], -interval[0])
-        chance = ", so it may be chance" if low <= 0 else ""
+        chance = ", so it may be chance" if low <= 0 and self.gain else ""
         return f"difference with 95% interval {low:+.3f} to {high:+.3f} over {groups} groups of labels{chance}"
 
 

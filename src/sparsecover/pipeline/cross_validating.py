@@ -127,12 +127,12 @@ def cross_validate(
         models = tuple(folder / f"fold_{number}" / LAST for number in range(1, len(splits) + 1))
         for number, (split, model) in enumerate(zip(splits, models, strict=True), start=1):
             reporter.stage(f"Fold {number} of {len(splits)}")
-            partial, held = training_sides(split, config)
+            sides = training_sides(split, config)
             if number == 1 and math.prod(layout(devices, nodes)) == 1:  # folds that are compared are trained alike
-                config = settled(config, partial, len(dataset.scheme), reporter)
+                config = settled(config, sides.train, len(dataset.scheme), reporter)
             fit(
-                partial, config, model.parent, scheme=dataset.scheme, validation=held, device=device, devices=devices,
-                nodes=nodes, resume=resume, reporter=reporter,
+                sides.train, config, model.parent, scheme=dataset.scheme, validation=sides.validation,
+                apart=sides.apart, device=device, devices=devices, nodes=nodes, resume=resume, reporter=reporter,
             )  # fmt: skip
             # What the first fold found to be fast holds for all: folds that are compared must be trained alike.
             config = config.with_changes({"train.precision": load_checkpoint(models[0]).config["train"]["precision"]})

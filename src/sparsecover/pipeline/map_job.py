@@ -19,7 +19,6 @@ from sparsecover.pipeline.predicting import listen_to_prediction
 from sparsecover.pipeline.scoring import budget, gather_scores, score_checkpoint
 from sparsecover.progress import Reporter
 from sparsecover.training import fit
-from sparsecover.training.fitting import FIRST_ROUND
 from sparsecover.training.history import trained_seconds
 
 BASELINE = "random-forest"
@@ -158,4 +157,4 @@ def fit_baseline(
 def _trained_before(out: Path) -> float:
     """Seconds that the job's own trainings took before it was stopped; below its folder other runs may lie, too."""
     runs = [out, *out.glob("folds/*")]
-    return sum(trained_seconds(place) for run in runs for place in (run, run / FIRST_ROUND))
+    return sum(trained_seconds(run) for run in runs)

@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from sparsecover.checkpoint import Checkpoint
 from sparsecover.config import Config
@@ -20,6 +21,20 @@ from sparsecover.training import RateTest, check_parts, find_learning_rate, fit
 from sparsecover.training.processes import is_helper, layout
 
 LabelledScenes = list[tuple[Scene, Labels]]
+
+
+class TrainingSides(NamedTuple):
+    """What a training is given of a split.
+
+    Attributes:
+        train: what it learns from, with partial labels where these are simulated.
+        validation: what watches it, with all of its labels.
+        apart: what does neither: no regulariser infers labels there.
+    """
+
+    train: LabelledScenes
+    validation: LabelledScenes
+    apart: LabelledScenes
 
 
 def train(
@@ -60,13 +75,13 @@ def train(
         if ours:
             split.plan.write(folder / PLAN)
         reporter.note(f"The split is in {PLAN}, SHA-256 {split.plan.digest[:16]}.")
-        partial, held = training_sides(split, config)
+        sides = training_sides(split, config)
         if math.prod(layout(devices, nodes)) == 1:  # several processes share a loop
-            config = settled(config, partial, len(dataset.scheme), reporter)
+            config = settled(config, sides.train, len(dataset.scheme), reporter)
         reporter.stage("Training")
         return fit(
-            partial, config, folder, scheme=dataset.scheme, validation=held, apart=_plain(split.test), device=device,
-            devices=devices, nodes=nodes, resume=resume, reporter=reporter,
+            sides.train, config, folder, scheme=dataset.scheme, validation=sides.validation, apart=sides.apart,
+            device=device, devices=devices, nodes=nodes, resume=resume, reporter=reporter,
         )  # fmt: skip
 
 
@@ -78,11 +93,12 @@ def settled(config: Config, pairs: LabelledScenes, classes: int, reporter: Repor
     return config
 
 
-def training_sides(split: Split, config: Config) -> tuple[LabelledScenes, LabelledScenes]:
-    """What trains, with partial labels where these are simulated, and what validates, with all of its labels."""
+def training_sides(split: Split, config: Config, *, validate: bool = True) -> TrainingSides:
+    """The sides of a split as a training takes them; without ``validate`` the validation side is kept apart as well."""
     simulate = config.data.simulate
-    partial = split.train if simulate is None else simulate_pairs(split.train, simulate)
-    return _plain(partial), _plain(split.validation)
+    train = _plain(split.train if simulate is None else simulate_pairs(split.train, simulate))
+    validation, test = _plain(split.validation), _plain(split.test)
+    return TrainingSides(train, validation, test) if validate else TrainingSides(train, [], validation + test)
 
 
 def find_rate(config: Config, out: str | Path, *, device: str = "auto", reporter: Reporter | None = None) -> RateTest:
@@ -100,8 +116,8 @@ def find_rate(config: Config, out: str | Path, *, device: str = "auto", reporter
     split = split_dataset(dataset, config)
     with results_in(Path(out), "learning_rate.png", overwrite=True) as folder:
         reporter.stage("Trying learning rates")
-        partial, _ = training_sides(split, config)
-        test = find_learning_rate(partial, config, scheme=dataset.scheme, device=device, reporter=reporter)
+        train = training_sides(split, config).train
+        test = find_learning_rate(train, config, scheme=dataset.scheme, device=device, reporter=reporter)
         write_file(folder / "learning_rate.png", test.plot())
         write_file(folder / "learning_rate.csv", _as_csv(test))
         return test

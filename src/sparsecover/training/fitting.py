@@ -16,6 +16,7 @@ from sparsecover.training import processes
 from sparsecover.training.device import resolve_device
 from sparsecover.training.failures import Diverged
 from sparsecover.training.fitting_pixels import check_needs_no_loop, fit_pixels
+from sparsecover.training.history import FIRST_ROUND
 from sparsecover.training.manifest import manifest
 from sparsecover.training.preparing import asks_first_round, without_first_round
 from sparsecover.training.randomness import seeded
@@ -24,8 +25,6 @@ from sparsecover.training.run import Run
 from sparsecover.training.run_files import BEST_IOU, LAST, RunFiles
 from sparsecover.training.sheet import SampleSheet
 from sparsecover.training.trainer import Trainer
-
-FIRST_ROUND = "first_round"
 
 
 def fit(

@@ -11,6 +11,9 @@ from sparsecover.training.validation import Scores
 Row = dict[str, float | int | None]
 History = list[Row]
 
+FIRST_ROUND = "first_round"
+"""Folder, within that of a run, of the training that self-training begins with."""
+
 
 def score_columns(scores: Scores | None, names: Sequence[str]) -> Row:
     """Validation figures of a row, IoU by class among them; None in epochs without validation."""
@@ -43,6 +46,5 @@ def read_history(path: Path) -> list[dict[str, str]]:
 
 def trained_seconds(folder: Path) -> float:
     """Time that the epochs of a run took, in all sessions so far; 0 where there is nothing to go on with."""
-    if not (folder / "state.pt").is_file():
-        return 0.0
-    return sum(float(row.get("seconds") or 0) for row in read_history(folder / "history.csv"))
+    runs = [run for run in (folder, folder / FIRST_ROUND) if (run / "state.pt").is_file()]
+    return sum(float(row.get("seconds") or 0) for run in runs for row in read_history(run / "history.csv"))
