@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from sparsecover.models.pixel_draw import draw_pixels
 from sparsecover.models.pretrained import read_weights
 from sparsecover.models.torchvision_pairing import import_beside_torchvision
 from sparsecover.normalize import Normalizer
+from sparsecover.progress import Silent
 from sparsecover.raster import Scene
 from sparsecover.training import fit
 
@@ -241,6 +243,107 @@ def test_any_bands_are_learned_from(bands: int) -> None:
     network.fit_pixels([(many, clicks(truth, 20))], [20, 20, 20])
     with torch.inference_mode():
         assert (network.eval()(many).argmax(1) == truth).float().mean() > 0.8
+
+
+def uneven(side: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
+    """An image of small plots of three classes that are hard to tell; the first has three quarters of them."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.rand(side // 8, side // 8, generator=generator)
+    plots = (drawn > 0.75).long() + (drawn > 0.875).long()
+    truth = plots.repeat_interleave(8, 0).repeat_interleave(8, 1)[None]
+    noise = torch.randn(1, 3, side, side, generator=generator)
+    colours = torch.tensor([[0.0, 0.0, 0.0], [1.0, -1.0, 0.0], [-1.0, 1.0, 0.0]])
+    return colours[truth].movedim(-1, 1) + noise, truth
+
+
+def of_uneven(ground: bool, **options: object) -> Hypercolumns:
+    image, truth = uneven()
+    network = Hypercolumns(3, 3, hidden=32, smooth_px=0, **options)
+    looked_at = [(image, torch.ones(1, 128, 128, dtype=torch.bool))] if ground else []
+    network.fit_pixels([(image, clicks(truth, 60))], [60] * 3, ground=looked_at)
+    return network.eval()
+
+
+def test_classes_that_are_common_on_the_ground_are_preferred(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparsecover.models.hypercolumns._PLACE_PX", 8)
+    image, truth = uneven()
+    before, after = of_uneven(ground=False), of_uneven(ground=True)
+    assert before.shift is None
+    assert after.shift is not None
+    np.testing.assert_allclose(after.shift.shares, [0.75, 0.125, 0.125], atol=0.12)
+    state, shifted = before.state_dict(), after.state_dict()
+    assert [name for name in state if not torch.equal(state[name], shifted[name])] == ["head.bias"]
+    np.testing.assert_allclose(shifted["head.bias"] - state["head.bias"], after.shift.logits, atol=1e-5)
+    with torch.inference_mode():
+        right = [float((network(image).argmax(1) == truth).float().mean()) for network in (before, after)]
+    assert right[1] > right[0] + 0.01
+    unasked = of_uneven(ground=True, estimate_shares=False)
+    assert unasked.shift is None
+    assert torch.equal(unasked.head.bias, before.head.bias)
+
+
+def test_clicks_in_few_places_tell_nothing_of_the_ground() -> None:
+    asked = []
+
+    def ground() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        asked.append(1)
+        yield image, torch.ones(1, 128, 128, dtype=torch.bool)
+
+    image, truth = uneven()
+    network = Hypercolumns(3, 3, hidden=32)
+    network.fit_pixels([(image, clicks(truth, 60))], [60] * 3, ground=ground())  # four squares of 64 px
+    assert (network.shift, asked) == (None, [])  # the ground is not even read
+
+
+def test_one_output_for_two_classes_prefers_the_common_one_as_two_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparsecover.models.hypercolumns._PLACE_PX", 8)
+    image, truth = uneven()
+    truth = truth.clamp_max(1)
+    shares = []
+    for known in (False, True):
+        network = Hypercolumns(3, 2, hidden=32, smooth_px=0, binary_head=True)
+        looked_at = (image, torch.full((1, 128, 128), known))
+        network.fit_pixels([(image, clicks(truth, 60))], [60, 60], ground=[looked_at])
+        assert (network.shift is None) == (not known)  # ground without data is none
+        with torch.inference_mode():
+            shares.append(float((network.eval()(image).argmax(1) == 0).float().mean()))
+    assert shares[1] > shares[0] + 0.01
+
+
+class _Notes(Silent):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
+
+
+def test_training_looks_at_the_whole_scenes_and_tells_what_is_common(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparsecover.models.hypercolumns._PLACE_PX", 4)
+    monkeypatch.setattr("sparsecover.training.fitting_pixels._GROUND_WINDOWS", 12)
+    image, truth = uneven()
+    values = (image[0].numpy() * 30 + 128).clip(1, 255).astype(np.uint8)
+    valid = np.tile(np.arange(128) < 96, (128, 1))  # what holds no data is not ground
+    scene = Scene.from_array(np.where(valid, values, 0), valid)
+    drawn = clicks(truth[..., :96], 60)[0].numpy().astype(np.uint8)
+    drawn = np.pad(drawn, ((0, 0), (0, 32)), constant_values=UNLABELLED)
+    labels = LabelRaster(drawn, scene.grid, scheme=ClassScheme.from_names(["field", "house", "tree"]))
+    runs = {}
+    for asked in (True, False):
+        notes = _Notes()
+        values_of = {"model": {"name": "hypercolumns", "hidden": 32, "smooth_px": 0, "estimate_shares": asked}}
+        trained = fit(
+            [(scene, labels)], Config.from_dict(values_of), tmp_path / str(asked), device="cpu", reporter=notes
+        )
+        told = [note for note in notes.said if "Estimated shares on the ground" in note]
+        runs[asked] = (trained.state["head.bias"], told)
+    assert runs[False][1] == []
+    (sentence,) = runs[True][1]
+    assert int(sentence.partition("field ")[2].partition("%")[0]) > 60
+    more = runs[True][0] - runs[False][0]
+    assert more[0] > 0.2 > max(more[1:])
 
 
 def test_values_that_cannot_be_held_are_refused() -> None:

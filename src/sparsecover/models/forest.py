@@ -162,6 +162,7 @@ class RandomForest(nn.Module):
         counts: Sequence[int],
         seed: int = 0,
         relight: Relight | None = None,
+        ground: Iterable[tuple[Tensor, Tensor]] = (),
     ) -> dict[str, int]:
         """Grow the trees on the labelled pixels of some windows.
 
@@ -171,6 +172,7 @@ class RandomForest(nn.Module):
             counts: labelled pixels of all windows by class; where these are very many, a part of them is used.
             seed: of the trees and of that part.
             relight: not called, as other light taught forests nothing (docs/technical-report.md).
+            ground: not looked at: a forest stays the plain one that others are compared with.
 
         Returns:
             The options with which a forest is made that takes this one's state.

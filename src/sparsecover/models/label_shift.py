@@ -1,0 +1,107 @@
+"""How common classes are on the ground, and how far a classifier should mind: labels seldom lie as the classes do.
+
+Clicks are about as many of each class, and a classifier of clicks calls rare classes too often. Its mean answer over
+the ground is a mixture of its mean answers to each class, which are known from places that it was not fitted to; so the
+shares of the classes follow (Lipton, Wang & Smola 2018, with probabilities in place of decisions). From a few places
+that is wild: it is done again and again with places drawn anew, and what of the difference to the labels is not larger
+than it varies is left out (the positive part of James & Stein 1961).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import nnls
+
+Floats = npt.NDArray[np.floating[Any]]
+Integers = npt.NDArray[np.integer[Any]]
+
+LEAST_PLACES = 20
+"""Places of each class from which on the estimate was better than none; docs/technical-report.md has the trials."""
+
+_DRAWS = 100
+_TOWARDS_LABELS = 0.03  # weight of the labels' own shares in least squares, where the answers hardly tell
+_LEAST_SHARE = 0.05  # of an even share
+_EXPONENT = 0.5  # of how much more common a class is: class weights temper the shares in the labels alike
+
+
+@dataclass(frozen=True)
+class LabelShift:
+    """What an estimate came to.
+
+    Attributes:
+        shares: of the classes on the ground, float [K], sum 1; 0 of a class without labels.
+        logits: to be added to the classifier's, float [K]; mean 0 over the classes with labels.
+    """
+
+    shares: Floats
+    logits: Floats
+
+
+def enough_places(classes: Integers, places: Integers) -> bool:
+    """Whether every class that has labels has them in at least ``LEAST_PLACES`` places, and there are two or more.
+
+    Args:
+        classes, places: of labelled pixels, int [n].
+    """
+    pairs = np.unique(np.stack([classes, places]), axis=1)
+    counts = np.unique(pairs[0], return_counts=True)[1]
+    return len(counts) > 1 and bool(counts.min() >= LEAST_PLACES)
+
+
+def estimate_shift(answers: Floats, classes: Integers, places: Integers, ground: Floats, seed: int = 0) -> LabelShift:
+    """Estimate the shares of the classes on the ground and what they mean for a classifier.
+
+    Args:
+        answers: probabilities of labelled pixels, float [n, K], from classifiers that were not fitted to their places.
+        classes: of these pixels, int [n].
+        places: of these pixels, int [n]; pixels of one place tell about as much as one.
+        ground: mean probabilities over the ground, float [K].
+        seed: of the draws.
+    """
+    known = np.unique(classes)
+    labels = np.bincount(classes)[known] / len(classes)
+    mean = ground[known] / ground[known].sum()
+    draws = _draws(answers[:, known], np.searchsorted(known, classes), places, seed)
+    found = np.array([_unmixed(mixing, mean, labels) for mixing in draws])
+    shares, logits = np.zeros(len(ground)), np.zeros(len(ground))
+    shares[known] = found.mean(0)
+    more = np.log(np.maximum(found, _LEAST_SHARE / len(known)) / labels)
+    logits[known] = _EXPONENT * _believed(more - more.mean(1, keepdims=True))
+    return LabelShift(shares, logits - np.where(shares > 0, logits[known].mean(), 0))
+
+
+def _draws(answers: Floats, classes: Integers, places: Integers, seed: int) -> list[Floats]:
+    """Mean answers [K, K], a column a true class, of places drawn with replacement; of a class not drawn, of all."""
+    ids = np.unique(places, return_inverse=True)[1]
+    number, random = ids.max() + 1, np.random.default_rng(seed)
+    sums = np.zeros((number, answers.shape[1], answers.shape[1]))  # by place, true class, answer
+    counts = np.zeros((number, answers.shape[1]))
+    np.add.at(sums, (ids, classes), answers)
+    np.add.at(counts, (ids, classes), 1)
+    whole = sums.sum(0) / counts.sum(0)[:, None]
+    found = []
+    for _ in range(_DRAWS):
+        drawn = np.bincount(random.integers(number, size=number), minlength=number)
+        total = drawn @ counts
+        mixed = np.tensordot(drawn, sums, 1) / np.maximum(total, 1)[:, None]
+        found.append(np.where(total[:, None] > 0, mixed, whole).T)
+    return found
+
+
+def _unmixed(mixing: Floats, mean: Floats, labels: Floats) -> Floats:
+    """The shares q >= 0, sum 1, for which ``mixing @ q`` is nearest to the mean answer, drawn towards the labels'."""
+    count, towards = len(labels), np.sqrt(_TOWARDS_LABELS)
+    rows = np.vstack([mixing, towards * np.eye(count), np.full((1, count), 100.0)])  # 100: the sum is kept
+    shares: Floats = nnls(rows, np.concatenate([mean, towards * labels, [100.0]]))[0]
+    shares /= shares.sum()
+    return shares
+
+
+def _believed(draws: Floats) -> Floats:
+    """Means over draws [n, K], made smaller by the share of their square that their variance is."""
+    mean = draws.mean(0)
+    square = np.maximum(np.square(mean), np.finfo(np.float64).tiny)
+    believed: Floats = mean * np.maximum(0, 1 - draws.var(0) / square)
+    return believed
