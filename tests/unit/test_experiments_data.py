@@ -78,8 +78,12 @@ def test_data_digests_follow_masks_beside_a_raster_but_not_what_a_viewer_leaves(
     scene, config = headed
     labels, memory = scene.parents[1] / "labels" / "a.tif", scene.parent / "data.json"
     digest = DataDigests(memory).of(config)
-    Path(f"{labels}.aux.xml").write_text("<PAMDataset/>")
+    beside = Path(f"{labels}.aux.xml")
+    beside.write_text("<PAMDataset><Metadata><MDI key='looked at'>1</MDI></Metadata></PAMDataset>")
     assert DataDigests(memory).of(config) == digest
+    beside.write_text("<PAMDataset><PAMRasterBand band='1'><NoDataValue>0</NoDataValue></PAMRasterBand></PAMDataset>")
+    assert DataDigests(memory).of(config) != digest
+    beside.unlink()
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(labels, "r+") as file:
         file.write_mask(np.eye(4) > 0)
     assert Path(f"{labels}.msk").is_file()

@@ -25,7 +25,7 @@ from sparsecover.models import create_model, efficientnet_lite
 from sparsecover.models.edge_smoothing import EdgeVariance, count_places, filter_radius, smooth_logits
 from sparsecover.models.efficientnet_lite import CHANNELS, EfficientNetLite0, load_imagenet
 from sparsecover.models.guided_filter import guided_filter
-from sparsecover.models.hypercolumns import STEPS_A_LOSS, Hypercolumns
+from sparsecover.models.hypercolumns import STEPS_A_LOSS, Hypercolumns, _squares, _thinned
 from sparsecover.models.pixel_draw import draw_pixels
 from sparsecover.models.pretrained import read_weights
 from sparsecover.models.torchvision_pairing import import_beside_torchvision
@@ -258,7 +258,7 @@ def uneven(side: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
 
 def of_uneven(ground: bool, **options: object) -> Hypercolumns:
     image, truth = uneven()
-    network = Hypercolumns(3, 3, hidden=32, smooth_px=0, **options)
+    network = Hypercolumns(3, 3, hidden=32, smooth_px=0, **{"estimate_shares": True, **options})
     looked_at = [(image, torch.ones(1, 128, 128, dtype=torch.bool))] if ground else []
     network.fit_pixels([(image, clicks(truth, 60))], [60] * 3, ground=looked_at)
     return network.eval()
@@ -290,7 +290,7 @@ def test_clicks_in_few_places_tell_nothing_of_the_ground() -> None:
         yield image, torch.ones(1, 128, 128, dtype=torch.bool)
 
     image, truth = uneven()
-    network = Hypercolumns(3, 3, hidden=32)
+    network = Hypercolumns(3, 3, hidden=32, estimate_shares=True)
     network.fit_pixels([(image, clicks(truth, 60))], [60] * 3, ground=ground())  # four squares of 64 px
     assert (network.shift, asked) == (None, [])  # the ground is not even read
 
@@ -301,13 +301,32 @@ def test_one_output_for_two_classes_prefers_the_common_one_as_two_do(monkeypatch
     truth = truth.clamp_max(1)
     shares = []
     for known in (False, True):
-        network = Hypercolumns(3, 2, hidden=32, smooth_px=0, binary_head=True)
+        network = Hypercolumns(3, 2, hidden=32, smooth_px=0, estimate_shares=True, binary_head=True)
         looked_at = (image, torch.full((1, 128, 128), known))
         network.fit_pixels([(image, clicks(truth, 60))], [60, 60], ground=[looked_at])
         assert (network.shift is None) == (not known)  # ground without data is none
         with torch.inference_mode():
             shares.append(float((network.eval()(image).argmax(1) == 0).float().mean()))
     assert shares[1] > shares[0] + 0.01
+
+
+def test_squares_number_all_windows_of_a_batch_apart() -> None:
+    numbers = _squares(torch.zeros(2, 65, 130))
+    assert numbers.shape == (2, 65, 130)
+    assert numbers.unique().tolist() == list(range(2 * 2 * 3))
+    assert numbers[0, :64, :64].unique().tolist() == [0]
+    assert (int(numbers[0, 64, 128]), int(numbers[1, 0, 0])) == (5, 6)
+
+
+def test_of_very_many_samples_every_class_keeps_one_in_each_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparsecover.models.hypercolumns._MAX_CROSS_FITTED", 50)
+    classes = torch.zeros(4000, dtype=torch.int64)
+    classes[:30] = 1
+    square = torch.arange(4000) % 10
+    kept = _thinned(classes, square)
+    assert len(kept) == len(kept.unique()) <= 50 + 20
+    assert square[kept][classes[kept] == 1].unique().tolist() == list(range(10))
+    assert len(_thinned(classes[:40], square[:40])) == 40
 
 
 class _Notes(Silent):

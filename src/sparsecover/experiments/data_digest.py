@@ -40,8 +40,10 @@ class DataDigests:
             for entry in with_masks(LAYOUTS[data.dataset](data), data).entries:
                 masks = () if entry.mask is None else (entry.mask,)
                 paths = (*entry.images, *masks, *_with_companions(entry.labels))
-                files = [self._digest(file) for path in paths for file in _files_of(path)]
-                digest.update(repr((entry.name, entry.split, entry.windows, files)).encode())
+                read = [_read_from(path) for path in paths]
+                files = [self._digest(file) for of_path, _ in read for file in of_path]
+                said = [as_what for _, as_what in read]
+                digest.update(repr((entry.name, entry.split, entry.windows, files, said)).encode())
             digest.update("".join(self._digest(path) for path in named).encode())
             self._known[key] = digest.hexdigest()
         return self._known[key]
@@ -73,19 +75,19 @@ def _with_companions(labels: Path) -> list[Path]:
     return sorted(labels.parent.glob(f"{labels.stem}.*")) if labels.suffix.lower() == ".shp" else [labels]
 
 
-def _files_of(path: Path) -> list[Path]:
-    """A file and, of a raster, those that it is read with: headers, masks, world files, what a virtual one shows."""
+def _read_from(path: Path) -> tuple[list[Path], str]:
+    """A file and, of a raster, those that it is read with (headers, masks, what a virtual one shows), and as what.
+
+    Viewers write statistics and overviews beside a raster, into files that may also say where it lies and what is no
+    data: of these only what they say counts.
+    """
     try:
         with open_raster(str(path)) as opened:
-            files = [Path(file) for file in opened.files]
+            files = [Path(file) for file in opened.files if not file.lower().endswith((".aux.xml", ".ovr"))]
+            as_what = (opened.nodatavals, tuple(opened.transform), str(opened.crs), opened.scales, opened.offsets)
     except SceneError:  # vector labels, or a file that the jobs will refuse
-        return [path]
-    return [path, *sorted(file for file in files if file.is_file() and not file.samefile(path) and _tells(file))]
-
-
-def _tells(file: Path) -> bool:
-    """Whether a file beside a raster says how to read it; viewers write statistics and overviews of their own."""
-    return not file.name.lower().endswith((".aux.xml", ".ovr"))
+        return [path], ""
+    return [path, *sorted(file for file in files if file.is_file() and not file.samefile(path))], repr(as_what)
 
 
 def _named_files(value: Any) -> Iterator[Path]:

@@ -1,7 +1,7 @@
 """The verb ``run_experiment``: a recipe in; tables, plots, sheets and a report out, continued where it stopped."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -93,9 +93,10 @@ def run_experiment(
     if download:
         _download(planned, reporter)
         planned = plan_jobs(plan, paths_start(path))  # paths below the recipe are taken where they exist
-    with results_in(Path(out), "report.html", overwrite=True) as folder:  # data that is not there leaves none
-        tasks = _tasks(planned, folder, reporter)
-    with _alone(folder):
+    with ExitStack() as alone:
+        with results_in(Path(out), "report.html", overwrite=True) as folder:  # data that is not there leaves none
+            alone.enter_context(_alone(folder))
+            tasks = _tasks(planned, folder, reporter)
         return _run(_Study(plan, folder, tasks, reporter), max(1, jobs), device)
 
 

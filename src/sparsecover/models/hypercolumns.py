@@ -5,7 +5,7 @@ pixels teach hardly anything about how land looks; so the encoder stays as Image
 multi-scale features of the forest stand beside it, and only a classifier of two hidden layers is fitted, to labelled
 pixels alone. No window is gone through more than once a view, which makes it nearly as quick as the forest. What it
 says of a pixel is noisy, the more so the fewer places taught it: a guided filter smooths its probabilities along the
-edges of the image. And since clicks do not lie as the classes do, a look at the ground tells which classes are common.
+edges of the image. Where asked for, a look at the ground tells which classes are common, as clicks do not.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -69,7 +69,8 @@ class Hypercolumns(SegmentationNetwork):
 
     Attributes:
         losses: mean training losses of the last fit, by the step up to which each was taken since the one before.
-        shift: how common classes were found to be on the ground in the last fit; None where places were too few.
+        shift: how common classes were found to be on the ground in the last fit; None where that was not asked for, or
+            places were too few.
 
     Raises:
         ModelError: weights that are not there or not of this encoder, or options that cannot be meant.
@@ -86,7 +87,7 @@ class Hypercolumns(SegmentationNetwork):
         dropout: float = 0.5,
         smooth_px: int | None = None,
         edge_variance: float | None = None,
-        estimate_shares: bool = True,
+        estimate_shares: bool = False,
         encoder_weights: str | None = "imagenet",
         binary_head: bool = False,
     ) -> None:
@@ -213,7 +214,8 @@ class Hypercolumns(SegmentationNetwork):
             answers = self._cross_fitted(columns, classes, of_square, seed) if self.estimate_shares else None
             torch.manual_seed(seed)
             self._fit(columns, classes)
-        self.shift = None if answers is None else self._shifted(answers, ground, seed)
+            taught = torch.bincount(classes, minlength=self.num_classes)
+            self.shift = None if answers is None else self._shifted(answers, taught, ground, seed)
         if self.smooth_px is None:
             self.smooth_px = filter_radius(places)
         if self.edge_variance is None:
@@ -221,7 +223,7 @@ class Hypercolumns(SegmentationNetwork):
         return {"encoder_weights": None, "smooth_px": self.smooth_px, "edge_variance": self.edge_variance}
 
     @torch.no_grad()
-    def _samples(self, images: Tensor, labels: Tensor, square: Tensor, relight: Relight | None) -> list["_Sample"]:
+    def _samples(self, images: Tensor, labels: Tensor, square: Tensor, relight: Relight | None) -> list[_Sample]:
         """Hypercolumns, classes and squares of the labelled pixels in each view."""
         samples = []
         for (turns, mirrored), seen in zip(_VIEWS, self._lit(images, relight), strict=True):
@@ -276,11 +278,11 @@ class Hypercolumns(SegmentationNetwork):
 
         None where the squares of some class are too few to learn from.
         """
-        torch.manual_seed(seed)
-        drawn = torch.randperm(len(classes))[:_MAX_CROSS_FITTED].to(classes.device)
-        columns, classes, square = columns[drawn], classes[drawn], square[drawn]
         if not enough_places(classes.cpu().numpy(), square.cpu().numpy()):
             return None
+        torch.manual_seed(seed)
+        drawn = _thinned(classes, square)
+        columns, classes, square = columns[drawn], classes[drawn], square[drawn]
         numbers = torch.unique(square, return_inverse=True)[1]
         fold = (torch.randperm(int(numbers.max()) + 1) % _FOLDS).to(numbers.device)[numbers]
         answers = torch.empty(len(classes), self.num_classes, device=columns.device)
@@ -297,17 +299,19 @@ class Hypercolumns(SegmentationNetwork):
 
     @torch.no_grad()
     def _shifted(
-        self, answers: tuple[Tensor, Tensor, Tensor], ground: Iterable[tuple[Tensor, Tensor]], seed: int
+        self, answers: tuple[Tensor, Tensor, Tensor], taught: Tensor, ground: Iterable[tuple[Tensor, Tensor]], seed: int
     ) -> LabelShift | None:
         """Prefer classes that are common on the ground; None, and nothing done, where there is none."""
-        device, total = self.head.weight.device, torch.zeros(self.num_classes)
+        device, parts = self.head.weight.device, []
         for images, known in ground:
             logits = cast(Tensor, super().forward(images.float().to(device)))
-            total += logits.float().softmax(1).movedim(1, -1)[known.to(device)].sum(0).cpu()
-        if not total.sum():
+            parts.append((logits.float().softmax(1) * known.to(device)[:, None]).sum((2, 3)).cpu())
+        sums = torch.cat([torch.zeros(0, self.num_classes), *parts])
+        sums = sums[sums.isfinite().all(1) & (sums.sum(1) > 0)]
+        if not len(sums):
             return None
         given, classes, square = (each.cpu().numpy() for each in answers)
-        shift = estimate_shift(given, classes, square, (total / total.sum()).numpy(), seed)
+        shift = estimate_shift(given, classes, square, taught.cpu().numpy(), sums.numpy(), seed)
         more = torch.from_numpy(shift.logits).to(self.head.bias)
         self.head.bias.add_(more[1:] - more[:1] if self.binary_head else more)
         return shift
@@ -337,6 +341,18 @@ class Hypercolumns(SegmentationNetwork):
         with torch.no_grad():
             self.first.weight /= spread
             self.first.bias.sub_(self.first.weight @ mean)
+
+
+def _thinned(classes: Tensor, square: Tensor) -> Tensor:
+    """Indices of at most about ``_MAX_CROSS_FITTED`` samples, drawn evenly; each class keeps one in each square."""
+    order = torch.randperm(len(classes)).to(classes.device)
+    pairs = classes[order] * (int(square.max()) + 1) + square[order]
+    _, pair = torch.unique(pairs, return_inverse=True)
+    first = torch.full((int(pair.max()) + 1,), len(order), device=order.device)
+    first = first.scatter_reduce(0, pair, torch.arange(len(order), device=order.device), "amin")
+    kept = torch.arange(len(order), device=order.device) < _MAX_CROSS_FITTED
+    kept[first] = True
+    return order[kept]
 
 
 def _squares(labels: Tensor) -> Tensor:

@@ -3,10 +3,11 @@
 Clicks are about as many of each class, and a classifier of clicks calls rare classes too often. Its mean answer over
 the ground is a mixture of its mean answers to each class, which are known from places that it was not fitted to; so the
 shares of the classes follow (Lipton, Wang & Smola 2018, with probabilities in place of decisions). From a few places
-that is wild: it is done again and again with places drawn anew, and what of the difference to the labels is not larger
-than it varies is left out (the positive part of James & Stein 1961).
+that is wild: it is done again and again with places and ground drawn anew, and what of the difference to the labels is
+not larger than it varies is left out (the positive part of James & Stein 1961).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,30 +51,36 @@ def enough_places(classes: Integers, places: Integers) -> bool:
     return len(counts) > 1 and bool(counts.min() >= LEAST_PLACES)
 
 
-def estimate_shift(answers: Floats, classes: Integers, places: Integers, ground: Floats, seed: int = 0) -> LabelShift:
+def estimate_shift(
+    answers: Floats, classes: Integers, places: Integers, labels: Floats, ground: Floats, seed: int = 0
+) -> LabelShift:
     """Estimate the shares of the classes on the ground and what they mean for a classifier.
 
     Args:
         answers: probabilities of labelled pixels, float [n, K], from classifiers that were not fitted to their places.
         classes: of these pixels, int [n].
         places: of these pixels, int [n]; pixels of one place tell about as much as one.
-        ground: mean probabilities over the ground, float [K].
+        labels: pixels that the classifier was fitted to, by class [K]; of each class some are among those above.
+        ground: sums of probabilities over parts of the ground, float [parts, K].
         seed: of the draws.
     """
-    known = np.unique(classes)
-    labels = np.bincount(classes)[known] / len(classes)
-    mean = ground[known] / ground[known].sum()
-    draws = _draws(answers[:, known], np.searchsorted(known, classes), places, seed)
-    found = np.array([_unmixed(mixing, mean, labels) for mixing in draws])
-    shares, logits = np.zeros(len(ground)), np.zeros(len(ground))
+    known = np.flatnonzero(labels)
+    given = labels[known] / labels[known].sum()
+    draws = _draws(answers[:, known], np.searchsorted(known, classes), places, ground[:, known], seed)
+    found = np.array([_unmixed(mixing, mean, given) for mixing, mean in draws])
+    shares, logits = np.zeros(len(labels)), np.zeros(len(labels))
     shares[known] = found.mean(0)
-    more = np.log(np.maximum(found, _LEAST_SHARE / len(known)) / labels)
+    more = np.log(np.maximum(found, _LEAST_SHARE / len(known)) / given)
     logits[known] = _EXPONENT * _believed(more - more.mean(1, keepdims=True))
     return LabelShift(shares, logits - np.where(shares > 0, logits[known].mean(), 0))
 
 
-def _draws(answers: Floats, classes: Integers, places: Integers, seed: int) -> list[Floats]:
-    """Mean answers [K, K], a column a true class, of places drawn with replacement; of a class not drawn, of all."""
+def _draws(
+    answers: Floats, classes: Integers, places: Integers, ground: Floats, seed: int
+) -> Iterator[tuple[Floats, Floats]]:
+    """Mean answers [K, K], a column a true class, of places drawn with replacement (of a class not drawn, of all), and
+    those to the ground [K], of parts drawn likewise.
+    """
     ids = np.unique(places, return_inverse=True)[1]
     number, random = ids.max() + 1, np.random.default_rng(seed)
     sums = np.zeros((number, answers.shape[1], answers.shape[1]))  # by place, true class, answer
@@ -81,13 +88,12 @@ def _draws(answers: Floats, classes: Integers, places: Integers, seed: int) -> l
     np.add.at(sums, (ids, classes), answers)
     np.add.at(counts, (ids, classes), 1)
     whole = sums.sum(0) / counts.sum(0)[:, None]
-    found = []
     for _ in range(_DRAWS):
         drawn = np.bincount(random.integers(number, size=number), minlength=number)
         total = drawn @ counts
         mixed = np.tensordot(drawn, sums, 1) / np.maximum(total, 1)[:, None]
-        found.append(np.where(total[:, None] > 0, mixed, whole).T)
-    return found
+        over = ground[random.integers(len(ground), size=len(ground))].sum(0)
+        yield np.where(total[:, None] > 0, mixed, whole).T, over / over.sum()
 
 
 def _unmixed(mixing: Floats, mean: Floats, labels: Floats) -> Floats:

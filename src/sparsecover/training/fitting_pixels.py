@@ -15,7 +15,7 @@ from sparsecover.grid import Window
 from sparsecover.losses import create_loss
 from sparsecover.models.label_shift import LabelShift
 from sparsecover.models.pixel_draw import Relight
-from sparsecover.patches import Augmenter, Batch, Patch, PatchPlan
+from sparsecover.patches import Augmenter, Batch, Patch, PatchPlan, PatchReader
 from sparsecover.training.history import History, as_csv
 from sparsecover.training.loader import PatchLoader
 from sparsecover.training.objective import as_objective
@@ -24,8 +24,10 @@ from sparsecover.training.run import Run
 from sparsecover.training.run_files import LAST, RunFiles
 from sparsecover.training.validation import Scores, validate
 
+_SHOWS = 0.05  # logits that a map may show
 _BLOCK_PX = 512  # tiles in such a block may be read together
-_GROUND_WINDOWS, _GROUND_PX, _GROUND_AT_ONCE = 96, 64, 8  # a look at 0.4 MPix tells how common classes are
+_GROUND_WINDOWS, _GROUND_AT_ONCE = 64, 4  # a look at 0.3 MPix tells how common classes are
+_GROUND_PX, _GROUND_FRAME_PX = 128, 32  # a window, and what of it only stands around what is looked at
 
 
 def check_needs_no_loop(run: Run) -> None:
@@ -74,25 +76,36 @@ def fit_pixels(run: Run, files: RunFiles) -> Checkpoint:
 
 
 def _ground(run: Run) -> Iterator[tuple[Tensor, Tensor]]:
-    """Windows all over the training scenes, drawn evenly from their pixels: images and where they hold data."""
+    """Windows all over the training scenes, drawn evenly from their pixels: images, and where in their middle is data.
+
+    What cannot be read is left out: labels lie elsewhere.
+    """
     grids, random = run.plan.grids, np.random.default_rng(run.config.seed)
     areas = np.array([grid.height * grid.width for grid in grids])
     drawn = random.choice(len(grids), _GROUND_WINDOWS, p=areas / areas.sum())
+    side, inner = _GROUND_PX, slice(_GROUND_FRAME_PX, _GROUND_PX - _GROUND_FRAME_PX)
     patches = []
     for number in sorted(drawn.tolist()):
-        whole = grids[number].window
-        row, col = (int(random.integers(max(1, side - _GROUND_PX + 1))) for side in (whole.height, whole.width))
-        patches.append(Patch(number, Window(row, col, _GROUND_PX, _GROUND_PX)))
-    for batch in PatchLoader(run.window_reader(run.pairs), patches, _GROUND_AT_ONCE).epoch(0):
-        yield batch.images, batch.valid
+        spare = (length - (inner.stop - inner.start) for length in (grids[number].height, grids[number].width))
+        row, col = (int(random.integers(max(0, most) + 1)) - _GROUND_FRAME_PX for most in spare)
+        patches.append(Patch(number, Window(row, col, side, side)))
+    reader = PatchReader(run.pairs, run.normalizer, unreadable=set())
+    for batch in PatchLoader(reader, patches, _GROUND_AT_ONCE).epoch(0):
+        known = torch.zeros_like(batch.valid)
+        known[:, inner, inner] = batch.valid[:, inner, inner]
+        yield batch.images, known
 
 
 def _note_shift(run: Run, shift: LabelShift | None) -> None:
-    """Tell how common classes were found to be, as that changed the map."""
+    """Tell how common classes were found to be, and whether that changed the map."""
     if shift is None:
+        if getattr(run.model, "estimate_shares", False):
+            run.reporter.note("No shares were estimated: some class has labels in too few places.")
         return
-    shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(run.scheme.names, shift.shares, strict=True))
-    run.reporter.note(f"Estimated shares on the ground, by which common classes are preferred: {shares}.")
+    found = zip(run.scheme.names, shift.shares, run.plan.class_counts, strict=True)
+    shares = ", ".join(f"{name} {share:.0%}" for name, share, count in found if count)
+    changed = "common classes are preferred" if np.abs(shift.logits).max() > _SHOWS else "as among the labels"
+    run.reporter.note(f"Estimated shares on the ground: {shares} ({changed}).")
 
 
 def _rounding(run: Run) -> torch.autocast:
