@@ -191,17 +191,9 @@ class Hypercolumns(SegmentationNetwork):
         Raises:
             ModelError: no labelled pixel.
         """
-        samples, device = list[_Sample](), self.head.weight.device
-        edges, places, squares = EdgeVariance(), 0, 0
         self.eval()
-        for images, labels in draw_pixels(windows, counts, MAX_SAMPLES, seed):
-            if (labels == UNLABELLED).all():
-                continue
-            edges.add(*_guide(images))
-            places += count_places(labels)
-            square = squares + _squares(labels)
-            squares = int(square.max()) + 1
-            samples += self._samples(images.float().to(device), labels.to(device), square.to(device), relight)
+        device, edges = self.head.weight.device, EdgeVariance()
+        samples, places = self._gathered(draw_pixels(windows, counts, MAX_SAMPLES, seed), edges, relight)
         if not samples:
             raise ModelError("There is no labelled pixel to fit to. Label some pixels of each class.")
         with (
@@ -221,6 +213,21 @@ class Hypercolumns(SegmentationNetwork):
         if self.edge_variance is None:
             self.edge_variance = edges.value
         return {"encoder_weights": None, "smooth_px": self.smooth_px, "edge_variance": self.edge_variance}
+
+    def _gathered(
+        self, windows: Iterable[tuple[Tensor, Tensor]], edges: EdgeVariance, relight: Relight | None
+    ) -> tuple[list[_Sample], int]:
+        """Samples of all windows, and in how many places they lie; ``edges`` sees every window with a label."""
+        samples, places, squares, device = list[_Sample](), 0, 0, self.head.weight.device
+        for images, labels in windows:
+            if (labels == UNLABELLED).all():
+                continue
+            edges.add(*_guide(images))
+            places += count_places(labels)
+            square = squares + _squares(labels)
+            squares = int(square.max()) + 1
+            samples += self._samples(images.float().to(device), labels.to(device), square.to(device), relight)
+        return samples, places
 
     @torch.no_grad()
     def _samples(self, images: Tensor, labels: Tensor, square: Tensor, relight: Relight | None) -> list[_Sample]:
