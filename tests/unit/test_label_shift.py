@@ -88,6 +88,13 @@ def test_a_class_without_labels_is_left_as_it_is() -> None:
     assert found.shares.sum() == pytest.approx(1)
 
 
+def test_a_labelled_class_that_the_ground_has_none_of_is_shifted_beside_the_others() -> None:
+    answers = np.eye(3)[even(50)]  # a classifier that never errs
+    found = estimate_shift(answers, even(50), np.arange(150), np.full(3, 50), np.tile([0.7, 0.3, 0.0], (40, 1)))
+    assert found.logits.sum() == pytest.approx(0)
+    assert found.logits[2] < found.logits[1] < found.logits[0]
+
+
 def test_the_seed_decides_what_is_drawn() -> None:
     classes, ground = even(40), parts(0.5, 0.4, 0.1)
     first, same, other = (estimated(classes, np.arange(120), ground, seed).logits for seed in (3, 3, 4))

@@ -207,8 +207,11 @@ class _Study:
 
     def left(self) -> list[Task]:
         """What is not done; cells with the same settings under two names are trained once."""
-        to_do = [task for task in self.tasks if task.job.name not in self.outcomes]
-        return list({task.digest: task for task in reversed(to_do)}.values())[::-1]
+        first = dict[str, Task]()
+        for task in self.tasks:
+            if task.job.name not in self.outcomes:
+                first.setdefault(task.digest, task)
+        return list(first.values())
 
     def begun(self, task: Task) -> None:
         """Tell which job begins."""

@@ -18,8 +18,8 @@ from sparsecover.pipeline.files import write_file
 _IMPORTED = ["sparsecover.experiments.work", "sklearn.ensemble", "matplotlib.figure", "matplotlib.backends.backend_agg"]
 """What the process that others are forked from imports once for all."""
 
-_STOPPED = (-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM)
-"""Exit codes of a process that someone ended; the last after it saved its state."""
+_STOPPED = (-9, -15, 128 + 15)
+"""Exit codes after SIGKILL and SIGTERM, the last of one that saved its state; not every system names the first."""
 
 
 @dataclass(frozen=True)

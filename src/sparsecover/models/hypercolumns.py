@@ -352,14 +352,11 @@ class Hypercolumns(SegmentationNetwork):
 
 def _thinned(classes: Tensor, square: Tensor) -> Tensor:
     """Indices of at most about ``_MAX_CROSS_FITTED`` samples, drawn evenly; each class keeps one in each square."""
-    order = torch.randperm(len(classes)).to(classes.device)
-    pairs = classes[order] * (int(square.max()) + 1) + square[order]
-    _, pair = torch.unique(pairs, return_inverse=True)
-    first = torch.full((int(pair.max()) + 1,), len(order), device=order.device)
-    first = first.scatter_reduce(0, pair, torch.arange(len(order), device=order.device), "amin")
-    kept = torch.arange(len(order), device=order.device) < _MAX_CROSS_FITTED
-    kept[first] = True
-    return order[kept]
+    order = torch.randperm(len(classes))
+    pairs = (classes * (int(square.max()) + 1) + square).cpu()[order]
+    kept = torch.arange(len(order)) < _MAX_CROSS_FITTED
+    kept[np.unique(pairs.numpy(), return_index=True)[1]] = True
+    return order[kept].to(classes.device)
 
 
 def _squares(labels: Tensor) -> Tensor:

@@ -71,8 +71,9 @@ def estimate_shift(
     shares, logits = np.zeros(len(labels)), np.zeros(len(labels))
     shares[known] = found.mean(0)
     more = np.log(np.maximum(found, _LEAST_SHARE / len(known)) / given)
-    logits[known] = _EXPONENT * _believed(more - more.mean(1, keepdims=True))
-    return LabelShift(shares, logits - np.where(shares > 0, logits[known].mean(), 0))
+    believed = _EXPONENT * _believed(more - more.mean(1, keepdims=True))
+    logits[known] = believed - believed.mean()
+    return LabelShift(shares, logits)
 
 
 def _draws(
