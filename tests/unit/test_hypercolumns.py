@@ -25,8 +25,8 @@ from sparsecover.models import create_model, efficientnet_lite
 from sparsecover.models.edge_smoothing import EdgeVariance, count_places, filter_radius, smooth_logits
 from sparsecover.models.efficientnet_lite import CHANNELS, EfficientNetLite0, load_imagenet
 from sparsecover.models.guided_filter import guided_filter
-from sparsecover.models.hypercolumns import STEPS_A_LOSS, Hypercolumns, _squares, _thinned
-from sparsecover.models.pixel_draw import draw_pixels
+from sparsecover.models.hypercolumns import STEPS_A_LOSS, Hypercolumns
+from sparsecover.models.pixel_draw import pixel_draw
 from sparsecover.models.pretrained import read_weights
 from sparsecover.models.torchvision_pairing import import_beside_torchvision
 from sparsecover.normalize import Normalizer
@@ -265,7 +265,7 @@ def of_uneven(ground: bool, **options: object) -> Hypercolumns:
 
 
 def test_classes_that_are_common_on_the_ground_are_preferred(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sparsecover.models.hypercolumns._PLACE_PX", 8)
+    monkeypatch.setattr("sparsecover.models.places.PLACE_PX", 8)
     image, truth = uneven()
     before, after = of_uneven(ground=False), of_uneven(ground=True)
     assert before.shift is None
@@ -296,7 +296,7 @@ def test_clicks_in_few_places_tell_nothing_of_the_ground() -> None:
 
 
 def test_one_output_for_two_classes_prefers_the_common_one_as_two_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sparsecover.models.hypercolumns._PLACE_PX", 8)
+    monkeypatch.setattr("sparsecover.models.places.PLACE_PX", 8)
     image, truth = uneven()
     truth = truth.clamp_max(1)
     shares = []
@@ -310,23 +310,62 @@ def test_one_output_for_two_classes_prefers_the_common_one_as_two_do(monkeypatch
     assert shares[1] > shares[0] + 0.01
 
 
-def test_squares_number_all_windows_of_a_batch_apart() -> None:
-    numbers = _squares(torch.zeros(2, 65, 130))
-    assert numbers.shape == (2, 65, 130)
-    assert numbers.unique().tolist() == list(range(2 * 2 * 3))
-    assert numbers[0, :64, :64].unique().tolist() == [0]
-    assert (int(numbers[0, 64, 128]), int(numbers[1, 0, 0])) == (5, 6)
+def test_a_polygon_among_clicks_does_not_pass_for_common(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparsecover.models.places.PLACE_PX", 8)
+    image, truth = uneven()
+    clicked = clicks(truth, 60)
+    painted = clicked.clone()
+    painted[:, 32:56, 32:56] = truth[:, 32:56, 32:56] = 1  # larger than a place, and not what the ground is like
+    shares = []
+    for labels in (clicked, painted):
+        network = Hypercolumns(3, 3, hidden=32, estimate_shares=True)
+        counts = labels[labels != UNLABELLED].bincount().tolist()
+        network.fit_pixels([(image, labels)], counts, ground=[(image, torch.ones(1, 128, 128, dtype=torch.bool))])
+        assert network.shift is not None
+        assert network.shift.logits[0] > max(network.shift.logits[1:])
+        shares.append(network.shift)
+    np.testing.assert_allclose(shares[1].logits, shares[0].logits, atol=0.4)
 
 
-def test_of_very_many_samples_every_class_keeps_one_in_each_square(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sparsecover.models.hypercolumns._MAX_CROSS_FITTED", 50)
-    classes = torch.zeros(4000, dtype=torch.int64)
-    classes[:30] = 1
-    square = torch.arange(4000) % 10
-    kept = _thinned(classes, square)
-    assert len(kept) == len(kept.unique()) <= 50 + 20
-    assert square[kept][classes[kept] == 1].unique().tolist() == list(range(10))
-    assert len(_thinned(classes[:40], square[:40])) == 40
+def test_a_mask_without_gaps_tells_of_no_places_even_where_few_of_its_pixels_are_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sparsecover.models.places.PLACE_PX", 4)
+    monkeypatch.setattr("sparsecover.models.hypercolumns.MAX_SAMPLES", 3_000)
+    monkeypatch.setattr("sparsecover.models.pixel_draw.LEAST_OF_CLASS", 0)
+    image, truth = uneven()
+    ground = [(image, torch.ones(1, 128, 128, dtype=torch.bool))]
+    network = Hypercolumns(3, 3, hidden=32, estimate_shares=True)
+    network.fit_pixels([(image, truth)], truth.flatten().bincount().tolist(), ground=ground)
+    assert network.shift is None
+    one = (torch.arange(128) % 4 < 3)[:, None] & (torch.arange(128) % 4 < 3)  # squares, each of them a place
+    apart = torch.where(one, truth, UNLABELLED)
+    network.fit_pixels([(image, apart)], apart.flatten().bincount()[:3].tolist(), ground=ground)
+    assert network.shift is not None
+
+
+def test_the_ground_is_looked_at_evenly_and_window_by_window() -> None:
+    images = torch.randn(3, 3, 64, 64)
+    known = torch.zeros(3, 64, 64, dtype=torch.bool)
+    known[0], known[2, :8] = True, True
+    blank = torch.full((1, 3, 64, 64), torch.nan)
+    ground = [(images, known), (blank, known[:1]), (images[:1], known[:1])]
+    columns, windows = Hypercolumns(3, 2, estimate_shares=True).eval()._looked_at(ground, 0)
+    assert columns.isfinite().all()
+    counts = windows.bincount(minlength=5)
+    assert len(columns) == len(windows)
+    assert counts[1] == counts[3] == 0  # no data, and what cannot be computed
+    assert 200 < counts[0] < 320
+    assert 200 < counts[4] < 320
+    assert 15 < counts[2] < 50  # an eighth of the data
+    nothing, none = Hypercolumns(3, 2).eval()._looked_at([(blank, known[:1])], 0)
+    assert (len(nothing), len(none)) == (0, 0)
+
+
+def test_an_estimate_is_the_same_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparsecover.models.places.PLACE_PX", 8)
+    first, second = (of_uneven(ground=True).state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 class _Notes(Silent):
@@ -340,7 +379,7 @@ class _Notes(Silent):
 def test_training_looks_at_the_whole_scenes_and_tells_what_is_common(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sparsecover.models.hypercolumns._PLACE_PX", 4)
+    monkeypatch.setattr("sparsecover.models.places.PLACE_PX", 4)
     monkeypatch.setattr("sparsecover.training.fitting_pixels._GROUND_WINDOWS", 12)
     image, truth = uneven()
     values = (image[0].numpy() * 30 + 128).clip(1, 255).astype(np.uint8)
@@ -380,20 +419,20 @@ def test_without_a_label_it_refuses() -> None:
 def test_an_even_part_is_drawn_of_too_many_labels() -> None:
     labels = torch.zeros(1, 200, 200, dtype=torch.int64)
     labels[0, :100] = UNLABELLED
-    drawn = [target for _, target in draw_pixels([(labels, labels)] * 2, [40_000], 4_000, 0)]
+    draw = pixel_draw([40_000], 4_000, 0)
+    drawn = [draw(labels) for _ in range(2)]
     count = sum(int((target != UNLABELLED).sum()) for target in drawn)
     assert 3_700 < count < 4_300
     assert not torch.equal(*drawn)
     assert all((target[0, :100] == UNLABELLED).all() for target in drawn)
-    whole = [target for _, target in draw_pixels([(labels, labels)], [20_000], 20_000, 0)]
-    assert torch.equal(whole[0], labels)
+    assert torch.equal(pixel_draw([20_000], 20_000, 0)(labels), labels)
 
 
 def test_a_rare_class_is_kept_whole_where_labels_are_thinned() -> None:
     labels = torch.zeros(1, 300, 300, dtype=torch.int64)
     labels[0, 0, :60], labels[0, 1:41] = 2, 1
     counts = labels.flatten().bincount(minlength=4).tolist()
-    ((_, drawn),) = draw_pixels([(labels, labels)], counts, 500, 0)
+    drawn = pixel_draw(counts, 500, 0)(labels)
     kept = drawn[drawn != UNLABELLED].bincount(minlength=4)
     assert kept[2] == 60
     assert 900 < kept[1] < 1100

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from sparsecover.classes import UNLABELLED
 from sparsecover.errors import ModelError
 from sparsecover.models.features import MultiScaleFeatures, PixelFeatures
-from sparsecover.models.pixel_draw import Relight, draw_pixels
+from sparsecover.models.pixel_draw import Relight, pixel_draw
 
 # Of 810,000 dense labels, 200,000 gave the forest on features 0.505 mIoU, and these 0.502 in a third of the time.
 MAX_SAMPLES = 50_000
@@ -178,8 +178,9 @@ class RandomForest(nn.Module):
             The options with which a forest is made that takes this one's state.
         """
         features, classes = [], []
-        for images, labels in draw_pixels(windows, counts, MAX_SAMPLES, seed):
-            for image, target in zip(images.float(), labels, strict=True):
+        draw = pixel_draw(counts, MAX_SAMPLES, seed)
+        for images, labels in windows:
+            for image, target in zip(images.float(), draw(labels), strict=True):
                 chosen = target != UNLABELLED
                 rows = [made.permute(1, 2, 0)[chosen[strip]] for strip, made in self._strips(image)]
                 features.append(torch.cat(rows).numpy())

@@ -20,14 +20,13 @@ from torch.nn import functional as F
 from sparsecover.classes import UNLABELLED
 from sparsecover.errors import ModelError
 from sparsecover.labels import class_weights
+from sparsecover.models.cross_fitting import Classifier, Samples, cross_fitted_shift, number_spots
 from sparsecover.models.edge_smoothing import EDGE_VARIANCE, EdgeVariance, count_places, filter_radius, smooth_logits
 from sparsecover.models.efficientnet_lite import CHANNELS, STRIDE, EfficientNetLite0, load_imagenet
 from sparsecover.models.features import MultiScaleFeatures
-from sparsecover.models.label_shift import LabelShift, enough_places, estimate_shift
+from sparsecover.models.label_shift import LabelShift
 from sparsecover.models.network import SegmentationNetwork, pad, two_logits
-from sparsecover.models.pixel_draw import Relight, draw_pixels
-
-_Sample = tuple[Tensor, Tensor, Tensor]  # hypercolumns [n, F], classes [n] and squares [n] of labelled pixels
+from sparsecover.models.pixel_draw import Relight, pixel_draw
 
 STEPS_A_LOSS = 20  # over which training losses are averaged
 MAX_SAMPLES = 40_000  # labelled pixels that are used; 400 numbers of each view are held in half precision
@@ -42,9 +41,7 @@ _BATCH = 256
 _STEPS = (100, 1500)  # at least and at most, of _BATCH samples: a few hundred samples are learned by heart in 200
 _SAMPLES_A_STEP = 50  # that add one to the least
 _RATE, _DECAY, _SMOOTHING = 2e-3, 0.01, 0.05
-_PLACE_PX = 64  # labels in one square of this side are held out of a fit together
-_FOLDS = 4
-_MAX_CROSS_FITTED = 8_000  # samples, views included
+_GROUND_SHARE = 1 / 16  # of the ground's pixels that are looked at: neighbours are alike
 
 
 class Hypercolumns(SegmentationNetwork):
@@ -193,8 +190,8 @@ class Hypercolumns(SegmentationNetwork):
         """
         self.eval()
         device, edges = self.head.weight.device, EdgeVariance()
-        samples, places = self._gathered(draw_pixels(windows, counts, MAX_SAMPLES, seed), edges, relight)
-        if not samples:
+        parts, places = self._gathered(windows, pixel_draw(counts, MAX_SAMPLES, seed), edges, relight)
+        if not parts:
             raise ModelError("There is no labelled pixel to fit to. Label some pixels of each class.")
         with (
             torch.random.fork_rng([device] if device.type == "cuda" else []),
@@ -202,12 +199,11 @@ class Hypercolumns(SegmentationNetwork):
             torch.enable_grad(),
             torch.autocast(device.type, enabled=False),  # the encoder may round, the classifier not
         ):
-            columns, classes, of_square = (torch.cat(parts) for parts in zip(*samples, strict=True))
-            answers = self._cross_fitted(columns, classes, of_square, seed) if self.estimate_shares else None
+            samples = Samples.together(parts)
+            self.shift = self._estimated(samples, ground, seed) if self.estimate_shares else None
             torch.manual_seed(seed)
-            self._fit(columns, classes)
-            taught = torch.bincount(classes, minlength=self.num_classes)
-            self.shift = None if answers is None else self._shifted(answers, taught, ground, seed)
+            self._fit(samples)
+            self._prefer_common()
         if self.smooth_px is None:
             self.smooth_px = filter_radius(places)
         if self.edge_variance is None:
@@ -215,30 +211,37 @@ class Hypercolumns(SegmentationNetwork):
         return {"encoder_weights": None, "smooth_px": self.smooth_px, "edge_variance": self.edge_variance}
 
     def _gathered(
-        self, windows: Iterable[tuple[Tensor, Tensor]], edges: EdgeVariance, relight: Relight | None
-    ) -> tuple[list[_Sample], int]:
+        self,
+        windows: Iterable[tuple[Tensor, Tensor]],
+        draw: Callable[[Tensor], Tensor],
+        edges: EdgeVariance,
+        relight: Relight | None,
+    ) -> tuple[list[Samples], int]:
         """Samples of all windows, and in how many places they lie; ``edges`` sees every window with a label."""
-        samples, places, squares, device = list[_Sample](), 0, 0, self.head.weight.device
-        for images, labels in windows:
+        samples, places, numbered, device = list[Samples](), 0, (0, 0), self.head.weight.device
+        for images, given in windows:
+            labels = draw(given)
             if (labels == UNLABELLED).all():
                 continue
             edges.add(*_guide(images))
             places += count_places(labels)
-            square = squares + _squares(labels)
-            squares = int(square.max()) + 1
-            samples += self._samples(images.float().to(device), labels.to(device), square.to(device), relight)
+            spots = torch.zeros(len(given), 2, *given.shape[-2:], dtype=torch.int64)
+            if self.estimate_shares:
+                spots, numbered = number_spots(given, numbered)
+            samples += self._samples(images.float().to(device), labels.to(device), spots.to(device), relight)
         return samples, places
 
     @torch.no_grad()
-    def _samples(self, images: Tensor, labels: Tensor, square: Tensor, relight: Relight | None) -> list[_Sample]:
-        """Hypercolumns, classes and squares of the labelled pixels in each view."""
+    def _samples(self, images: Tensor, labels: Tensor, spots: Tensor, relight: Relight | None) -> list[Samples]:
+        """Labelled pixels in each view, with the spots int64 [N, 2, h, w] that they lie in."""
         samples = []
         for (turns, mirrored), seen in zip(_VIEWS, self._lit(images, relight), strict=True):
-            view, features, target, place = (
-                torch.rot90(x.flip(-1) if mirrored else x, turns, (-2, -1)) for x in (*seen, labels, square)
+            view, features, target, spot = (
+                torch.rot90(x.flip(-1) if mirrored else x, turns, (-2, -1)) for x in (*seen, labels, spots)
             )
             labelled = target != UNLABELLED
-            samples.append((self._columns(view, features, labelled), target[labelled], place[labelled]))
+            columns = self._columns(view, features, labelled)
+            samples.append(Samples(columns, target[labelled], spot.movedim(1, -1)[labelled]))
             del view, features  # before the next view's are made
         return samples
 
@@ -278,53 +281,50 @@ class Hypercolumns(SegmentationNetwork):
             found.append(torch.cat(parts).T)
         return torch.cat(found).half()
 
-    def _cross_fitted(
-        self, columns: Tensor, classes: Tensor, square: Tensor, seed: int
-    ) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Probabilities [n, K] of some samples from fits without their squares, with their classes and squares.
-
-        None where the squares of some class are too few to learn from.
-        """
-        if not enough_places(classes.cpu().numpy(), square.cpu().numpy()):
+    def _estimated(self, samples: Samples, ground: Iterable[tuple[Tensor, Tensor]], seed: int) -> LabelShift | None:
+        """How common classes are on the ground; None where there is none, or labels lie in too few places."""
+        if not samples.tell_shares:
             return None
-        torch.manual_seed(seed)
-        drawn = _thinned(classes, square)
-        columns, classes, square = columns[drawn], classes[drawn], square[drawn]
-        numbers = torch.unique(square, return_inverse=True)[1]
-        fold = (torch.randperm(int(numbers.max()) + 1) % _FOLDS).to(numbers.device)[numbers]
-        answers = torch.empty(len(classes), self.num_classes, device=columns.device)
-        for held in (fold == number for number in range(_FOLDS)):
-            self._fit(columns[~held], classes[~held])
-            with torch.no_grad():
-                answers[held] = self._probabilities(columns[held].float().T[None, :, :, None])[0, :, :, 0].T
-        return answers, classes, square
+        seen, window = self._looked_at(ground, seed)
 
-    def _probabilities(self, columns: Tensor) -> Tensor:
-        """[N, K, h, w] of hypercolumns [N, F, h, w]."""
-        logits = self._classified([_mixed(self.first.weight, columns)])
-        return (two_logits(logits) if self.binary_head else logits).softmax(1)
+        def classifier(some: Samples) -> Classifier:
+            self._fit(some)
+            return self._probabilities
+
+        return cross_fitted_shift(classifier, samples, seen, window, self.num_classes, seed) if len(seen) else None
 
     @torch.no_grad()
-    def _shifted(
-        self, answers: tuple[Tensor, Tensor, Tensor], taught: Tensor, ground: Iterable[tuple[Tensor, Tensor]], seed: int
-    ) -> LabelShift | None:
-        """Prefer classes that are common on the ground; None, and nothing done, where there is none."""
-        device, parts = self.head.weight.device, []
+    def _looked_at(self, ground: Iterable[tuple[Tensor, Tensor]], seed: int) -> tuple[Tensor, Tensor]:
+        """Hypercolumns [n, F] of some pixels of the ground, and in which of its windows [n] each lies."""
+        device, generator = self.head.weight.device, torch.Generator().manual_seed(seed)
+        columns = [torch.empty(0, self.first.in_features, dtype=torch.half, device=device)]
+        windows, number = [torch.empty(0, dtype=torch.int64)], 0
         for images, known in ground:
-            logits = cast(Tensor, super().forward(images.float().to(device)))
-            parts.append((logits.float().softmax(1) * known.to(device)[:, None]).sum((2, 3)).cpu())
-        sums = torch.cat([torch.zeros(0, self.num_classes), *parts])
-        sums = sums[sums.isfinite().all(1) & (sums.sum(1) > 0)]
-        if not len(sums):
-            return None
-        given, classes, square = (each.cpu().numpy() for each in answers)
-        shift = estimate_shift(given, classes, square, taught.cpu().numpy(), sums.numpy(), seed)
-        more = torch.from_numpy(shift.logits).to(self.head.bias)
-        self.head.bias.add_(more[1:] - more[:1] if self.binary_head else more)
-        return shift
+            chosen = known.cpu() & (torch.rand(known.shape, generator=generator) < _GROUND_SHARE)
+            images = images.float().to(device)
+            seen = self._columns(images, self.features(images), chosen.to(device))
+            usable = seen.isfinite().all(1).cpu()
+            columns.append(seen[usable])
+            windows.append((number + chosen.nonzero()[:, 0])[usable])
+            number += len(images)
+        return torch.cat(columns), torch.cat(windows)
 
-    def _fit(self, columns: Tensor, classes: Tensor) -> None:
-        """Train the classifier on hypercolumns [n, F] in standard units, and fold these into its first layer."""
+    @torch.no_grad()
+    def _probabilities(self, columns: Tensor) -> Tensor:
+        """[n, K] of hypercolumns [n, F]."""
+        logits = self._classified([_mixed(self.first.weight, columns.float().T[None, :, :, None])])
+        return (two_logits(logits) if self.binary_head else logits).softmax(1)[0, :, :, 0].T
+
+    @torch.no_grad()
+    def _prefer_common(self) -> None:
+        """Shift the logits of the fitted classifier as the estimate says."""
+        if self.shift is not None:
+            more = torch.from_numpy(self.shift.logits).to(self.head.bias)
+            self.head.bias.add_(more[1:] - more[:1] if self.binary_head else more)
+
+    def _fit(self, samples: Samples) -> None:
+        """Train the classifier on hypercolumns in standard units, and fold these into its first layer."""
+        columns, classes = samples.columns, samples.classes
         mean, spread = _statistics(columns)
         if not (mean.isfinite().all() and spread.isfinite().all()):
             raise ModelError(
@@ -348,23 +348,6 @@ class Hypercolumns(SegmentationNetwork):
         with torch.no_grad():
             self.first.weight /= spread
             self.first.bias.sub_(self.first.weight @ mean)
-
-
-def _thinned(classes: Tensor, square: Tensor) -> Tensor:
-    """Indices of at most about ``_MAX_CROSS_FITTED`` samples, drawn evenly; each class keeps one in each square."""
-    order = torch.randperm(len(classes))
-    pairs = (classes * (int(square.max()) + 1) + square).cpu()[order]
-    kept = torch.arange(len(order)) < _MAX_CROSS_FITTED
-    kept[np.unique(pairs.numpy(), return_index=True)[1]] = True
-    return order[kept].to(classes.device)
-
-
-def _squares(labels: Tensor) -> Tensor:
-    """The number of the square that each pixel of [N, h, w] lies in, int64."""
-    count, height, width = labels.shape
-    rows, cols = torch.arange(height) // _PLACE_PX, torch.arange(width) // _PLACE_PX
-    of_window = rows[:, None] * (-(-width // _PLACE_PX)) + cols
-    return of_window + (torch.arange(count) * (int(of_window.max()) + 1))[:, None, None]
 
 
 def _descend(classifier: nn.Module, loss_of: Callable[[Tensor], Tensor], count: int) -> dict[int, float]:

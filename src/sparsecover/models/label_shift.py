@@ -5,6 +5,9 @@ the ground is a mixture of its mean answers to each class, which are known from 
 shares of the classes follow (Lipton, Wang & Smola 2018, with probabilities in place of decisions). From a few places
 that is wild: it is done again and again with places and ground drawn anew, and what of the difference to the labels is
 not larger than it varies is left out (the positive part of James & Stein 1961).
+
+A polygon among clicks counts as a few of them: its pixels teach one field, and no one who paints says how common fields
+are.
 """
 
 from collections.abc import Iterator
@@ -21,6 +24,7 @@ Integers = npt.NDArray[np.integer[Any]]
 LEAST_PLACES = 20
 """Places of each class from which on the estimate was better than none; docs/technical-report.md has the trials."""
 
+_MOST_OF_PIECE = 4  # times what the usual piece of labels has
 _DRAWS = 100
 _TOWARDS_LABELS = 0.03  # weight of the labels' own shares in least squares, where the answers hardly tell
 _LEAST_SHARE = 0.05  # of an even share
@@ -44,29 +48,50 @@ def enough_places(classes: Integers, places: Integers) -> bool:
     """Whether every class that has labels has them in at least ``LEAST_PLACES`` places, and there are two or more.
 
     Args:
-        classes, places: of labelled pixels, int [n].
+        classes, places: of labelled pixels, int [n]; a place below 0 is none.
     """
-    pairs = np.unique(np.stack([classes, places]), axis=1)
-    counts = np.unique(pairs[0], return_counts=True)[1]
-    return len(counts) > 1 and bool(counts.min() >= LEAST_PLACES)
+    known = np.unique(classes)
+    pairs = np.unique(np.stack([classes, places])[:, places >= 0], axis=1)
+    counts = [np.count_nonzero(pairs[0] == each) for each in known]
+    return len(known) > 1 and bool(min(counts) >= LEAST_PLACES)
+
+
+def piece_weights(classes: Integers, pieces: Integers) -> Floats:
+    """What each labelled pixel counts for, float [n]: 1, or less in pieces that have many times the usual one's.
+
+    Args:
+        classes: of labelled pixels, int [n].
+        pieces: connected pieces of labels that these belong to, int [n]; with classes that touch, each is one.
+    """
+    of_pair, counts = np.unique(np.stack([classes, pieces]), axis=1, return_inverse=True, return_counts=True)[1:]
+    weights: Floats = np.minimum(1, _MOST_OF_PIECE * np.median(counts) / counts)[of_pair]
+    return weights
 
 
 def estimate_shift(
-    answers: Floats, classes: Integers, places: Integers, labels: Floats, ground: Floats, seed: int = 0
+    answers: Floats,
+    classes: Integers,
+    places: Integers,
+    weights: Floats,
+    labels: Floats,
+    ground: Floats,
+    seed: int = 0,
 ) -> LabelShift:
     """Estimate the shares of the classes on the ground and what they mean for a classifier.
 
     Args:
         answers: probabilities of labelled pixels, float [n, K], from classifiers that were not fitted to their places.
         classes: of these pixels, int [n].
-        places: of these pixels, int [n]; pixels of one place tell about as much as one.
-        labels: pixels that the classifier was fitted to, by class [K]; of each class some are among those above.
+        places: of these pixels, int [n]; drawn together.
+        weights: of these pixels, float [n].
+        labels: weights of the pixels that the classifier was fitted to, summed by class [K]; of each class some are
+            among those above.
         ground: sums of probabilities over parts of the ground, float [parts, K].
         seed: of the draws.
     """
     known = np.flatnonzero(labels)
     given = labels[known] / labels[known].sum()
-    draws = _draws(answers[:, known], np.searchsorted(known, classes), places, ground[:, known], seed)
+    draws = _draws(answers[:, known], np.searchsorted(known, classes), places, weights, ground[:, known], seed)
     found = np.array([_unmixed(mixing, mean, given) for mixing, mean in draws])
     shares, logits = np.zeros(len(labels)), np.zeros(len(labels))
     shares[known] = found.mean(0)
@@ -77,7 +102,7 @@ def estimate_shift(
 
 
 def _draws(
-    answers: Floats, classes: Integers, places: Integers, ground: Floats, seed: int
+    answers: Floats, classes: Integers, places: Integers, weights: Floats, ground: Floats, seed: int
 ) -> Iterator[tuple[Floats, Floats]]:
     """Mean answers [K, K], a column a true class, of places drawn with replacement (of a class not drawn, of all), and
     those to the ground [K], of parts drawn likewise.
@@ -86,13 +111,13 @@ def _draws(
     number, random = ids.max() + 1, np.random.default_rng(seed)
     sums = np.zeros((number, answers.shape[1], answers.shape[1]))  # by place, true class, answer
     counts = np.zeros((number, answers.shape[1]))
-    np.add.at(sums, (ids, classes), answers)
-    np.add.at(counts, (ids, classes), 1)
+    np.add.at(sums, (ids, classes), weights[:, None] * answers)
+    np.add.at(counts, (ids, classes), weights)
     whole = sums.sum(0) / counts.sum(0)[:, None]
     for _ in range(_DRAWS):
         drawn = np.bincount(random.integers(number, size=number), minlength=number)
         total = drawn @ counts
-        mixed = np.tensordot(drawn, sums, 1) / np.maximum(total, 1)[:, None]
+        mixed = np.tensordot(drawn, sums, 1) / np.where(total > 0, total, 1)[:, None]
         over = ground[random.integers(len(ground), size=len(ground))].sum(0)
         yield np.where(total[:, None] > 0, mixed, whole).T, over / over.sum()
 

@@ -1,6 +1,6 @@
 """What models are given that are fitted to single pixels: a part of the labels, where they cannot take them all."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -13,23 +13,26 @@ Relight = Callable[[Tensor], Tensor]
 LEAST_OF_CLASS = 1000  # pixels of each class that are kept, as an even part of very many leaves none of a rare class
 
 
-def draw_pixels(
-    windows: Iterable[tuple[Tensor, Tensor]], counts: Sequence[int], most: int, seed: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The windows with some of their labels only, where all windows together have more than ``most``.
+def pixel_draw(counts: Sequence[int], most: int, seed: int) -> Callable[[Tensor], Tensor]:
+    """What leaves some of the labels of each window, where all windows together have more than ``most``.
 
     Args:
-        windows: images [N, C, h, w] and labels int [N, h, w], 255 where unlabelled.
         counts: labelled pixels of all windows by class.
         most: about how many stay labelled: an even part, and of rare classes up to ``LEAST_OF_CLASS`` pixels.
         seed: of the choice.
+
+    Returns:
+        A function of labels int [N, h, w], 255 where unlabelled, that draws anew with each call.
     """
     generator = torch.Generator().manual_seed(seed)
     even = most / max(1, sum(counts))
     shares = torch.ones(UNLABELLED + 1)
     shares[: len(counts)] = torch.tensor([max(even, LEAST_OF_CLASS / max(1, count)) for count in counts])
-    for images, labels in windows:
-        if even < 1:
-            drawn = torch.rand(labels.shape, generator=generator) < shares[labels.long()]
-            labels = torch.where(drawn, labels, UNLABELLED)
-        yield images, labels
+
+    def draw(labels: Tensor) -> Tensor:
+        if even >= 1:
+            return labels
+        drawn = torch.rand(labels.shape, generator=generator) < shares[labels.long()]
+        return torch.where(drawn, labels, UNLABELLED)
+
+    return draw

@@ -13,8 +13,9 @@ from sparsecover.config import Config
 from sparsecover.errors import ConfigError
 from sparsecover.grid import Window
 from sparsecover.losses import create_loss
-from sparsecover.models.label_shift import LabelShift
+from sparsecover.models.label_shift import LEAST_PLACES, LabelShift
 from sparsecover.models.pixel_draw import Relight
+from sparsecover.models.places import PLACE_PX
 from sparsecover.patches import Augmenter, Batch, Patch, PatchPlan, PatchReader
 from sparsecover.training.history import History, as_csv
 from sparsecover.training.loader import PatchLoader
@@ -26,8 +27,8 @@ from sparsecover.training.validation import Scores, validate
 
 _SHOWS = 0.05  # logits that a map may show
 _BLOCK_PX = 512  # tiles in such a block may be read together
-_GROUND_WINDOWS, _GROUND_AT_ONCE = 64, 4  # a look at 0.3 MPix tells how common classes are
-_GROUND_PX, _GROUND_FRAME_PX = 128, 32  # a window, and what of it only stands around what is looked at
+_GROUND_WINDOWS, _GROUND_PX = 64, 64  # 0.3 MPix tell how common classes are
+_GROUND_FRAME_PX = 32  # what is seen around a window
 
 
 def check_needs_no_loop(run: Run) -> None:
@@ -82,30 +83,34 @@ def _ground(run: Run) -> Iterator[tuple[Tensor, Tensor]]:
     """
     grids, random = run.plan.grids, np.random.default_rng(run.config.seed)
     areas = np.array([grid.height * grid.width for grid in grids])
-    drawn = random.choice(len(grids), _GROUND_WINDOWS, p=areas / areas.sum())
-    side, inner = _GROUND_PX, slice(_GROUND_FRAME_PX, _GROUND_PX - _GROUND_FRAME_PX)
-    patches = []
-    for number in sorted(drawn.tolist()):
-        spare = (length - (inner.stop - inner.start) for length in (grids[number].height, grids[number].width))
-        row, col = (int(random.integers(max(0, most) + 1)) - _GROUND_FRAME_PX for most in spare)
-        patches.append(Patch(number, Window(row, col, side, side)))
     reader = PatchReader(run.pairs, run.normalizer, unreadable=set())
-    for batch in PatchLoader(reader, patches, _GROUND_AT_ONCE).epoch(0):
+    for number in sorted(random.choice(len(grids), _GROUND_WINDOWS, p=areas / areas.sum()).tolist()):
+        whole = grids[number].window
+        height, width = min(_GROUND_PX, whole.height), min(_GROUND_PX, whole.width)
+        row, col = random.integers(whole.height - height + 1), random.integers(whole.width - width + 1)
+        own = Window(int(row), int(col), height, width)
+        around = own.expand(_GROUND_FRAME_PX).intersect(whole)  # beyond the scene nothing, as with labels
+        batch = reader.batch([Patch(number, around)])
         known = torch.zeros_like(batch.valid)
-        known[:, inner, inner] = batch.valid[:, inner, inner]
+        rows, cols = own.relative_to(around).slices
+        known[:, rows, cols] = batch.valid[:, rows, cols]
         yield batch.images, known
 
 
 def _note_shift(run: Run, shift: LabelShift | None) -> None:
-    """Tell how common classes were found to be, and whether that changed the map."""
+    """Tell whether classes are preferred that are common on the ground, where that was asked for."""
     if shift is None:
         if getattr(run.model, "estimate_shares", False):
-            run.reporter.note("No shares were estimated: some class has labels in too few places.")
-        return
-    found = zip(run.scheme.names, shift.shares, run.plan.class_counts, strict=True)
-    shares = ", ".join(f"{name} {share:.0%}" for name, share, count in found if count)
-    changed = "common classes are preferred" if np.abs(shift.logits).max() > _SHOWS else "as among the labels"
-    run.reporter.note(f"Estimated shares on the ground: {shares} ({changed}).")
+            run.reporter.note(
+                "How common classes are was not estimated: that takes ground with data and labels of each class in "
+                f"{LEAST_PLACES} places, of at most {PLACE_PX} px."
+            )
+    elif np.abs(shift.logits).max() <= _SHOWS:
+        run.reporter.note("No class was found to be more common on the ground than among the labels.")
+    else:
+        found = zip(run.scheme.names, shift.shares, run.plan.class_counts, strict=True)
+        shares = ", ".join(f"{name} {share:.0%}" for name, share, count in found if count)
+        run.reporter.note(f"Estimated shares on the ground: {shares}; common classes are preferred.")
 
 
 def _rounding(run: Run) -> torch.autocast:
