@@ -22,6 +22,8 @@ from shapely.geometry import box
 
 from sparsecover.checkpoint import load_checkpoint
 from sparsecover.cli import run
+from sparsecover.errors import DataError
+from sparsecover.raster import Scene
 
 from .conftest import QUICK, Command, SmallScene, assert_users_mistake
 
@@ -171,6 +173,26 @@ def test_several_scenes_get_a_folder_each_and_are_kept(small: SmallScene, cli: C
     again = cli(*arguments, "--out", tmp_path / "out")
     assert_users_mistake(again, "map.tif", "--overwrite")
     assert "Training" not in again.stderr
+
+
+def test_scenes_without_labels_are_ground_that_is_looked_at_too(
+    small: SmallScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with rasterio.open(small.scene) as scene:
+        values, profile = scene.read(), scene.profile
+    profile["transform"] @= rasterio.Affine.translation(10_000, 0)  # away from the labels
+    with rasterio.open(tmp_path / "other.tif", "w", **profile) as file:
+        file.write(values)
+    looked_at = []
+
+    def fit(*_: object, ground: tuple[Scene, ...] = (), **__: object) -> None:
+        looked_at.extend(scene.name for scene in ground)
+        raise DataError("That is all.")
+
+    monkeypatch.setattr("sparsecover.pipeline.map_job.fit", fit)
+    scenes, out = [str(small.scene), str(tmp_path / "other.tif")], str(tmp_path / "out")
+    assert run(["map", *scenes, "--labels", str(small.labels), "--field", "class", "--out", out]) == 2
+    assert looked_at == [small.scene.stem, "other"]
 
 
 def test_stacked_files_a_mask_and_a_label_raster(small: SmallScene, cli: Command, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import csv
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from sparsecover.checkpoint import Checkpoint, ModelSpec, load_checkpoint
 from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.config import Config
-from sparsecover.errors import GridError, ModelError
+from sparsecover.errors import GridError, ModelError, SceneError
 from sparsecover.grid import Window
 from sparsecover.inference import Settings, predict, predict_strips
 from sparsecover.inference.exporting import export
@@ -376,32 +376,59 @@ class _Notes(Silent):
         self.said.append(text)
 
 
-def test_training_looks_at_the_whole_scenes_and_tells_what_is_common(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sparsecover.models.places.PLACE_PX", 4)
-    monkeypatch.setattr("sparsecover.training.fitting_pixels._GROUND_WINDOWS", 12)
-    image, truth = uneven()
+def scene_of_uneven(reorder: list[int] | None = None, side: int = 128) -> tuple[Scene, np.ndarray]:
+    """The scene, a quarter of it without data, and its truth; the classes in another order where one is given."""
+    image, truth = uneven(side)
     values = (image[0].numpy() * 30 + 128).clip(1, 255).astype(np.uint8)
-    valid = np.tile(np.arange(128) < 96, (128, 1))  # what holds no data is not ground
-    scene = Scene.from_array(np.where(valid, values, 0), valid)
-    drawn = clicks(truth[..., :96], 60)[0].numpy().astype(np.uint8)
+    if reorder is not None:
+        colours = np.array([[0, 0, 0], [30, -30, 0], [-30, 30, 0]])
+        changed = colours[np.array(reorder)[truth[0]]] - colours[truth[0]]
+        values = (values + changed.transpose(2, 0, 1)).clip(1, 255).astype(np.uint8)
+    valid = np.tile(np.arange(side) < 0.75 * side, (side, 1))  # what holds no data is not ground
+    return Scene.from_array(np.where(valid, values, 0), valid), truth[0].numpy()
+
+
+def trained_on_uneven(out: Path, asked: bool = True, ground: Sequence[Scene] = ()) -> tuple[torch.Tensor, list[str]]:
+    """The last bias, and the notes about shares."""
+    scene, truth = scene_of_uneven()
+    drawn = clicks(torch.from_numpy(truth[None, :, :96]), 60)[0].numpy().astype(np.uint8)
     drawn = np.pad(drawn, ((0, 0), (0, 32)), constant_values=UNLABELLED)
     labels = LabelRaster(drawn, scene.grid, scheme=ClassScheme.from_names(["field", "house", "tree"]))
-    runs = {}
-    for asked in (True, False):
-        notes = _Notes()
-        values_of = {"model": {"name": "hypercolumns", "hidden": 32, "smooth_px": 0, "estimate_shares": asked}}
-        trained = fit(
-            [(scene, labels)], Config.from_dict(values_of), tmp_path / str(asked), device="cpu", reporter=notes
-        )
-        told = [note for note in notes.said if "Estimated shares on the ground" in note]
-        runs[asked] = (trained.state["head.bias"], told)
-    assert runs[False][1] == []
-    (sentence,) = runs[True][1]
+    notes = _Notes()
+    values = {"model": {"name": "hypercolumns", "hidden": 32, "smooth_px": 0, "estimate_shares": asked}}
+    trained = fit([(scene, labels)], Config.from_dict(values), out, ground=ground, device="cpu", reporter=notes)
+    return trained.state["head.bias"], [note for note in notes.said if "Estimated shares on the ground" in note]
+
+
+@pytest.fixture
+def _small_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparsecover.models.places.PLACE_PX", 4)
+    monkeypatch.setattr("sparsecover.training.fitting_pixels._GROUND_WINDOWS", 12)
+
+
+@pytest.mark.usefixtures("_small_places")
+def test_training_looks_at_the_whole_scenes_and_tells_what_is_common(tmp_path: Path) -> None:
+    bias, (sentence,) = trained_on_uneven(tmp_path / "asked")
+    unasked, nothing = trained_on_uneven(tmp_path / "unasked", asked=False)
+    assert nothing == []
     assert int(sentence.partition("field ")[2].partition("%")[0]) > 60
-    more = runs[True][0] - runs[False][0]
+    more = bias - unasked
     assert more[0] > 0.2 > max(more[1:])
+
+
+@pytest.mark.usefixtures("_small_places")
+def test_training_looks_at_the_ground_that_is_given(tmp_path: Path) -> None:
+    other, _ = scene_of_uneven(reorder=[1, 0, 2])  # three quarters are houses
+    tiny, _ = scene_of_uneven(reorder=[1, 0, 2], side=24)
+
+    class Damaged:
+        grid = other.grid
+
+        def read(self, window: Window) -> None:
+            raise SceneError(f"cannot be read at {window}")
+
+    _, (sentence,) = trained_on_uneven(tmp_path, ground=[other, tiny, Damaged()])
+    assert int(sentence.partition("house ")[2].partition("%")[0]) > 35  # 12 on the scene with labels
 
 
 def test_values_that_cannot_be_held_are_refused() -> None:

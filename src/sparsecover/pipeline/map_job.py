@@ -96,8 +96,8 @@ class MapJob:
         def train(pairs: Sequence[Pair], held: Sequence[Pair], folder: str) -> Checkpoint:
             self.reporter.stage("Training")
             return fit(
-                pairs, self.config, self.out / folder, scheme=self.inputs.scheme, apart=held, device=self.device,
-                resume=self.resume, reporter=self.reporter,
+                pairs, self.config, self.out / folder, scheme=self.inputs.scheme, apart=held,
+                ground=self.inputs.scenes, device=self.device, resume=self.resume, reporter=self.reporter,
             )  # fmt: skip
 
         return self._scored(split, train, self.device)

@@ -12,6 +12,7 @@ from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
 from sparsecover.patches import Pair, check_pairs
 from sparsecover.progress import Reporter, Silent
+from sparsecover.raster import Scene
 from sparsecover.training import processes
 from sparsecover.training.device import resolve_device
 from sparsecover.training.failures import Diverged
@@ -35,6 +36,7 @@ def fit(
     scheme: ClassScheme | None = None,
     validation: Iterable[Pair] | None = None,
     apart: Iterable[Pair] = (),
+    ground: Iterable[Scene] = (),
     device: str = "auto",
     devices: int = 1,
     nodes: int = 1,
@@ -52,6 +54,7 @@ def fit(
         scheme: classes by index; default: that of the labels, else ``config.classes``.
         validation: labels that score the network while it trains; None or empty: none do.
         apart: labels that score the network later; like those of ``validation``, they lie where no regulariser infers.
+        ground: scenes that will be mapped, looked at by ``model.estimate_shares``; default: those of ``pairs``.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         devices: processes on each machine, one a device; ``train.batch_size`` is that of each. They are started here,
             by running the present script again, unless torchrun has started them.
@@ -84,6 +87,7 @@ def fit(
     with seeded(config.seed, device, deterministic=config.train.deterministic):
         run = Run.prepare(pairs, held, config, scheme, device, reporter, apart)
         run.devices, run.nodes = devices, nodes
+        run.ground = list(ground) or run.ground
         files = _files(run, Path(out))
         state = files.restore() if resume else None
         if state is not None and "result" in state:

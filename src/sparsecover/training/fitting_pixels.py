@@ -10,13 +10,13 @@ from torch import Tensor
 from sparsecover.checkpoint import Checkpoint, save_checkpoint
 from sparsecover.classes import UNLABELLED
 from sparsecover.config import Config
-from sparsecover.errors import ConfigError
-from sparsecover.grid import Window
+from sparsecover.errors import ConfigError, SceneError
+from sparsecover.grid import Grid, Window
 from sparsecover.losses import create_loss
 from sparsecover.models.label_shift import LEAST_PLACES, LabelShift
 from sparsecover.models.pixel_draw import Relight
 from sparsecover.models.places import PLACE_PX
-from sparsecover.patches import Augmenter, Batch, Patch, PatchPlan, PatchReader
+from sparsecover.patches import Augmenter, Batch, Patch, PatchPlan
 from sparsecover.training.history import History, as_csv
 from sparsecover.training.loader import PatchLoader
 from sparsecover.training.objective import as_objective
@@ -77,24 +77,31 @@ def fit_pixels(run: Run, files: RunFiles) -> Checkpoint:
 
 
 def _ground(run: Run) -> Iterator[tuple[Tensor, Tensor]]:
-    """Windows all over the training scenes, drawn evenly from their pixels: images, and where in their middle is data.
+    """Windows drawn evenly from the ground's pixels: images [1, C, h, w], and where in their middle is data [1, h, w].
 
     What cannot be read is left out: labels lie elsewhere.
     """
-    grids, random = run.plan.grids, np.random.default_rng(run.config.seed)
-    areas = np.array([grid.height * grid.width for grid in grids])
-    reader = PatchReader(run.pairs, run.normalizer, unreadable=set())
-    for number in sorted(random.choice(len(grids), _GROUND_WINDOWS, p=areas / areas.sum()).tolist()):
-        whole = grids[number].window
-        height, width = min(_GROUND_PX, whole.height), min(_GROUND_PX, whole.width)
-        row, col = random.integers(whole.height - height + 1), random.integers(whole.width - width + 1)
-        own = Window(int(row), int(col), height, width)
-        around = own.expand(_GROUND_FRAME_PX).intersect(whole)  # beyond the scene nothing, as with labels
-        batch = reader.batch([Patch(number, around)])
-        known = torch.zeros_like(batch.valid)
-        rows, cols = own.relative_to(around).slices
-        known[:, rows, cols] = batch.valid[:, rows, cols]
-        yield batch.images, known
+    random = np.random.default_rng(run.config.seed)
+    areas = np.array([scene.grid.window.size for scene in run.ground])
+    for number in sorted(random.choice(len(areas), _GROUND_WINDOWS, p=areas / areas.sum()).tolist()):
+        scene = run.ground[number]
+        own = _drawn_window(scene.grid, random)
+        around = own.expand(_GROUND_FRAME_PX).intersect(scene.grid.window)  # beyond the scene nothing, as with labels
+        try:
+            values, valid = scene.read(around)
+        except SceneError:
+            continue
+        known = np.zeros_like(valid)
+        inside = own.relative_to(around).slices
+        known[inside] = valid[inside]
+        yield torch.from_numpy(run.normalizer(values, valid))[None], torch.from_numpy(known)[None]
+
+
+def _drawn_window(grid: Grid, random: np.random.Generator) -> Window:
+    """A square anywhere on a grid, or as much of one as fits."""
+    height, width = min(_GROUND_PX, grid.height), min(_GROUND_PX, grid.width)
+    row, col = random.integers(grid.height - height + 1), random.integers(grid.width - width + 1)
+    return Window(int(row), int(col), height, width)
 
 
 def _note_shift(run: Run, shift: LabelShift | None) -> None:

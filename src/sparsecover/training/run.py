@@ -26,6 +26,7 @@ from sparsecover.patches import (
     plan_patches,
 )
 from sparsecover.progress import Reporter
+from sparsecover.raster import Scene
 from sparsecover.training.failures import explained
 from sparsecover.training.hints import check_class_count, held_out_hints, with_suggestions
 from sparsecover.training.loader import PatchLoader
@@ -65,6 +66,7 @@ class Run:
         resident: whether scenes and labels are held on the device.
         regularisers: by name.
         hints: what they know of each training pair beside its labels; see ``sparsecover.training.hints``.
+        ground: scenes to be mapped, as far as that is known: those that train, or more.
     """
 
     config: Config
@@ -82,6 +84,7 @@ class Run:
     resident: bool = False
     regularisers: Mapping[str, Regulariser] = field(default_factory=dict)
     hints: Sequence[LabelRaster] | None = None
+    ground: Sequence[Scene] = ()
 
     @classmethod
     def prepare(
@@ -127,7 +130,7 @@ class Run:
         )
         return cls(
             resolved, scheme, pairs, plan, held, held_pairs, normalizer, device, reporter, resident=resident,
-            regularisers=regularisers, hints=hints,
+            regularisers=regularisers, hints=hints, ground=[scene for scene, _ in pairs],
         )  # fmt: skip
 
     def infer_labels(self, network: nn.Module | None) -> None:
