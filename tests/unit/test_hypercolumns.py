@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from sparsecover.checkpoint import Checkpoint, ModelSpec, load_checkpoint
 from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.config import Config
-from sparsecover.errors import GridError, ModelError, SceneError
+from sparsecover.errors import ConfigError, DataError, GridError, ModelError, SceneError
 from sparsecover.grid import Window
 from sparsecover.inference import Settings, predict, predict_strips
 from sparsecover.inference.exporting import export
@@ -388,16 +388,21 @@ def scene_of_uneven(reorder: list[int] | None = None, side: int = 128) -> tuple[
     return Scene.from_array(np.where(valid, values, 0), valid), truth[0].numpy()
 
 
-def trained_on_uneven(out: Path, asked: bool = True, ground: Sequence[Scene] = ()) -> tuple[torch.Tensor, list[str]]:
-    """The last bias, and the notes about shares."""
+def trained_on_uneven(
+    out: Path, asked: bool = True, ground: Sequence[Scene] = (), resume: bool = False
+) -> tuple[torch.Tensor, list[str]]:
+    """The last bias, and the notes about shares and what could not be read."""
     scene, truth = scene_of_uneven()
     drawn = clicks(torch.from_numpy(truth[None, :, :96]), 60)[0].numpy().astype(np.uint8)
     drawn = np.pad(drawn, ((0, 0), (0, 32)), constant_values=UNLABELLED)
     labels = LabelRaster(drawn, scene.grid, scheme=ClassScheme.from_names(["field", "house", "tree"]))
     notes = _Notes()
     values = {"model": {"name": "hypercolumns", "hidden": 32, "smooth_px": 0, "estimate_shares": asked}}
-    trained = fit([(scene, labels)], Config.from_dict(values), out, ground=ground, device="cpu", reporter=notes)
-    return trained.state["head.bias"], [note for note in notes.said if "Estimated shares on the ground" in note]
+    trained = fit(
+        [(scene, labels)], Config.from_dict(values), out, ground=ground, device="cpu", resume=resume, reporter=notes
+    )
+    told = ("Estimated shares on the ground", "could not be read")
+    return trained.state["head.bias"], [note for note in notes.said if any(words in note for words in told)]
 
 
 @pytest.fixture
@@ -422,13 +427,34 @@ def test_training_looks_at_the_ground_that_is_given(tmp_path: Path) -> None:
     tiny, _ = scene_of_uneven(reorder=[1, 0, 2], side=24)
 
     class Damaged:
-        grid = other.grid
+        grid, bands, name, dtype = other.grid, other.bands, "damaged", other.dtype
 
         def read(self, window: Window) -> None:
             raise SceneError(f"cannot be read at {window}")
 
-    _, (sentence,) = trained_on_uneven(tmp_path, ground=[other, tiny, Damaged()])
+    _, (unread, sentence) = trained_on_uneven(tmp_path / "seen", ground=[other, tiny, Damaged()])
+    assert "cannot be read at" in unread
     assert int(sentence.partition("house ")[2].partition("%")[0]) > 35  # 12 on the scene with labels
+
+
+@pytest.mark.usefixtures("_small_places")
+def test_a_run_is_not_gone_on_with_on_other_ground(tmp_path: Path) -> None:
+    other, _ = scene_of_uneven(reorder=[1, 0, 2], side=64)
+    for asked in (True, False):
+        out = tmp_path / str(asked)
+        first, _ = trained_on_uneven(out, asked)
+        again, _ = trained_on_uneven(out, asked, resume=True)
+        assert torch.equal(first, again)
+        if asked:
+            with pytest.raises(ConfigError, match="scenes"):
+                trained_on_uneven(out, asked, ground=[other], resume=True)
+        else:  # what is not looked at may change
+            assert torch.equal(trained_on_uneven(out, asked, ground=[other], resume=True)[0], first)
+
+
+def test_ground_with_other_bands_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="same bands"):
+        trained_on_uneven(tmp_path, ground=[Scene.from_array(np.ones((4, 64, 64), np.uint8))])
 
 
 def test_values_that_cannot_be_held_are_refused() -> None:

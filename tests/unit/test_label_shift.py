@@ -93,6 +93,13 @@ def test_a_piece_counts_as_at_most_four_usual_ones() -> None:
     np.testing.assert_allclose(piece_weights(np.repeat([0, 1], 50), np.repeat([1, 2], 50)), 1)
 
 
+@pytest.mark.parametrize("polygons", [25, 35])
+def test_of_a_painted_class_each_polygon_counts_as_four_clicks_however_many_there_are(polygons: int) -> None:
+    classes = np.concatenate([np.repeat([0, 1], 15), np.full(100 * polygons, 2)])
+    pieces = np.concatenate([np.arange(30), 30 + np.repeat(np.arange(polygons), 100)])
+    assert piece_weights(classes, pieces)[classes == 2].sum() == pytest.approx(4 * polygons)
+
+
 def test_a_class_that_lies_in_few_parts_of_the_ground_is_less_believed() -> None:
     classes, even_ground = even(200), parts(0.5, 0.4, 0.1)
     clumped = np.repeat(np.array([[0.6, 0.4, 0.0], [0.0, 0.0, 1.0]]) @ MIXING, (36, 4), axis=0)

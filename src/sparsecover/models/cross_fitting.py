@@ -71,7 +71,7 @@ def cross_fitted_shift(
         fit: a classifier of samples; it draws from torch's generator.
         samples: that ``tell_shares``.
         ground: columns [m, F] of pixels of the ground, at least one.
-        window: that each of these lies in, from 0, int64 [m].
+        window: that each of these lies in, from 0, int64 [m], on the CPU.
         num_classes: K.
         seed: of the folds, the fits and the draws.
     """
@@ -85,7 +85,7 @@ def cross_fitted_shift(
     for held in (fold == number for number in range(_FOLDS)):
         classifier = fit(drawn[~held])
         answers[held] = classifier(drawn[held].columns).cpu()
-        over.index_add_(0, window.cpu(), classifier(ground).cpu())  # one order of sums, and so one result, everywhere
+        over.index_add_(0, window, classifier(ground).cpu())  # on the CPU, where the order of sums is always the same
     told, chosen = (fold >= 0).numpy(), some.numpy()
     return estimate_shift(
         answers.numpy()[told],

@@ -59,12 +59,15 @@ def enough_places(classes: Integers, places: Integers) -> bool:
 def piece_weights(classes: Integers, pieces: Integers) -> Floats:
     """What each labelled pixel counts for, float [n]: 1, or less in pieces that have many times the usual one's.
 
+    The usual one is that of the class whose pieces are small, so that no class passes for common by being painted.
+
     Args:
         classes: of labelled pixels, int [n].
         pieces: connected pieces of labels that these belong to, int [n]; with classes that touch, each is one.
     """
-    of_pair, counts = np.unique(np.stack([classes, pieces]), axis=1, return_inverse=True, return_counts=True)[1:]
-    weights: Floats = np.minimum(1, _MOST_OF_PIECE * np.median(counts) / counts)[of_pair]
+    pairs, of_pair, counts = np.unique(np.stack([classes, pieces]), axis=1, return_inverse=True, return_counts=True)
+    usual = min(np.median(counts[pairs[0] == each]) for each in np.unique(classes))
+    weights: Floats = np.minimum(1, _MOST_OF_PIECE * usual / counts)[of_pair.reshape(-1)]
     return weights
 
 
@@ -84,8 +87,7 @@ def estimate_shift(
         classes: of these pixels, int [n].
         places: of these pixels, int [n]; drawn together.
         weights: of these pixels, float [n].
-        labels: weights of the pixels that the classifier was fitted to, summed by class [K]; of each class some are
-            among those above.
+        labels: weights of all labelled pixels, summed by class [K]; of each class some are among those above.
         ground: sums of probabilities over parts of the ground, float [parts, K].
         seed: of the draws.
     """

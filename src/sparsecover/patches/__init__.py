@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sparsecover.patches.reader import Pair as Pair
     from sparsecover.patches.reader import PatchReader as PatchReader
     from sparsecover.patches.reader import cache_pairs as cache_pairs
+    from sparsecover.patches.reader import check_bands as check_bands
     from sparsecover.patches.reader import check_pairs as check_pairs
     from sparsecover.patches.resident import ResidentReader as ResidentReader
     from sparsecover.patches.resident import fits_device as fits_device
@@ -50,6 +51,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "Pair": "reader",
         "PatchReader": "reader",
         "cache_pairs": "reader",
+        "check_bands": "reader",
         "check_pairs": "reader",
         "ResidentReader": "resident",
         "fits_device": "resident",

@@ -81,13 +81,8 @@ def check_pairs(pairs: Iterable[Pair]) -> list[Pair]:
     pairs = list(pairs)
     if not pairs:
         raise DataError("No pair of scene and labels was given; training needs at least one.")
-    bands = len(pairs[0][0].bands)
+    check_bands([scene for scene, _ in pairs])
     for scene, labels in pairs:
-        if len(scene.bands) != bands:
-            raise DataError(
-                f"{scene.name} has {len(scene.bands)} bands, {pairs[0][0].name} has {bands}; one network needs the "
-                "same bands everywhere. Choose common ones with data.bands."
-            )
         given, expected = (labels.grid.height, labels.grid.width), (scene.grid.height, scene.grid.width)
         if given != expected:
             raise GridError(
@@ -95,6 +90,17 @@ def check_pairs(pairs: Iterable[Pair]) -> list[Pair]:
                 f"{expected[1]}. Burn or read the labels on scene.grid."
             )
     return pairs
+
+
+def check_bands(scenes: Sequence[Scene]) -> None:
+    """Refuse scenes with different numbers of bands."""
+    bands = len(scenes[0].bands)
+    for scene in scenes:
+        if len(scene.bands) != bands:
+            raise DataError(
+                f"{scene.name} has {len(scene.bands)} bands, {scenes[0].name} has {bands}; one network needs the "
+                "same bands everywhere. Choose common ones with data.bands."
+            )
 
 
 def cache_pairs(pairs: Sequence[Pair], cache: str = "auto") -> tuple[list[Pair], str]:

@@ -85,9 +85,8 @@ def fit(
             device=device, devices=devices, nodes=nodes, resume=resume, reporter=reporter,
         )  # fmt: skip
     with seeded(config.seed, device, deterministic=config.train.deterministic):
-        run = Run.prepare(pairs, held, config, scheme, device, reporter, apart)
+        run = Run.prepare(pairs, held, config, scheme, device, reporter, apart, list(ground))
         run.devices, run.nodes = devices, nodes
-        run.ground = list(ground) or run.ground
         files = _files(run, Path(out))
         state = files.restore() if resume else None
         if state is not None and "result" in state:

@@ -77,19 +77,22 @@ def fit_pixels(run: Run, files: RunFiles) -> Checkpoint:
 
 
 def _ground(run: Run) -> Iterator[tuple[Tensor, Tensor]]:
-    """Windows drawn evenly from the ground's pixels: images [1, C, h, w], and where in their middle is data [1, h, w].
+    """Windows drawn from all over the ground: images [1, C, h, w], and where in their middle is data [1, h, w].
 
     What cannot be read is left out: labels lie elsewhere.
     """
     random = np.random.default_rng(run.config.seed)
-    areas = np.array([scene.grid.window.size for scene in run.ground])
-    for number in sorted(random.choice(len(areas), _GROUND_WINDOWS, p=areas / areas.sum()).tolist()):
+    # A scene smaller than a window shows less of itself at a time, and so is looked at more often.
+    sides = [(scene.grid.height, scene.grid.width) for scene in run.ground]
+    windows = np.array([max(1, height / _GROUND_PX) * max(1, width / _GROUND_PX) for height, width in sides])
+    for number in sorted(random.choice(len(windows), _GROUND_WINDOWS, p=windows / windows.sum()).tolist()):
         scene = run.ground[number]
         own = _drawn_window(scene.grid, random)
         around = own.expand(_GROUND_FRAME_PX).intersect(scene.grid.window)  # beyond the scene nothing, as with labels
         try:
             values, valid = scene.read(around)
-        except SceneError:
+        except SceneError as error:
+            run.unreadable.add(str(error))
             continue
         known = np.zeros_like(valid)
         inside = own.relative_to(around).slices

@@ -21,6 +21,7 @@ from sparsecover.patches import (
     PatchPlan,
     PatchReader,
     ResidentReader,
+    check_bands,
     check_pairs,
     fits_device,
     plan_patches,
@@ -96,15 +97,17 @@ class Run:
         device: str,
         reporter: Reporter,
         apart: Sequence[Pair] = (),
+        ground: Sequence[Scene] = (),
     ) -> "Run":
         """Plan windows, fit the normaliser, and resolve what the configuration leaves open.
 
-        ``apart`` are further labels where nothing is to be inferred.
+        ``apart`` are further labels where nothing is to be inferred; ``ground`` is to be mapped, by default ``pairs``.
         """
         check_parts(config)
         scheme = scheme or pairs[0][1].scheme or configured_scheme(config)
         check_classes(scheme)
         check_pairs([*pairs, *held_pairs])
+        check_bands([*(scene for scene, _ in pairs), *ground])
         Augmenter.from_config(config.augment).check_bands(len(pairs[0][0].bands))
         patches = config.patches
         plan = plan_patches(
@@ -121,7 +124,9 @@ class Run:
         if regularisers:
             check_class_count(len(scheme))
         hints = held_out_hints(pairs, [*held_pairs, *apart]) if regularisers else None
-        pairs, how = in_memory(pairs, config)
+        ground = ground or [scene for scene, _ in pairs]
+        given, (pairs, how) = pairs, in_memory(pairs, config)
+        held_there = {id(scene): kept for (scene, _), (kept, _) in zip(given, pairs, strict=True)}
         held_pairs, _ = in_memory(held_pairs, config)
         resident = fits_device([*pairs, *held_pairs], patches.cache, device)
         reporter.note(f"{how[0].upper()}{how[1:]}{', and on the device' if resident else ''}.")
@@ -130,7 +135,7 @@ class Run:
         )
         return cls(
             resolved, scheme, pairs, plan, held, held_pairs, normalizer, device, reporter, resident=resident,
-            regularisers=regularisers, hints=hints, ground=[scene for scene, _ in pairs],
+            regularisers=regularisers, hints=hints, ground=[held_there.get(id(scene), scene) for scene in ground],
         )  # fmt: skip
 
     def infer_labels(self, network: nn.Module | None) -> None:
@@ -161,9 +166,10 @@ class Run:
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """SHA-256 of what is trained and validated on."""
+        """SHA-256 of what is trained and validated on, and looked at besides."""
         scenes = hashlib.sha256(repr(self.normalizer.as_dict()).encode())
-        for scene, _ in [*self.pairs, *self.held_pairs]:
+        looked_at = self.ground if getattr(self.model, "estimate_shares", False) else ()
+        for scene in [*(scene for scene, _ in [*self.pairs, *self.held_pairs]), *looked_at]:
             scenes.update(
                 f"{scene.name}|{scene.grid.height}|{scene.grid.width}|{scene.dtype}|{len(scene.bands)}".encode()
             )
