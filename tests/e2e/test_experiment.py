@@ -271,6 +271,7 @@ def test_a_stopped_and_a_killed_study_go_on(tmp_path: Path) -> None:
     said = stopped(command, signal.SIGINT, lambda: any((out / "jobs").glob("*/state.pt")), 130)
     assert "U-Net, fold 1, seed 0" in said  # what is at work is told before it ends
     assert "The same command goes on from here" in said
+    assert {row["fold"]: row["state"] for row in rows_of(out / "results.csv")} == {"fold 1": "begun", "fold 2": "to do"}
     (state,) = (out / "jobs").glob("*/state.pt")
     assert not (state.parent / "result.json").exists()
     log = state.parent / "log.txt"

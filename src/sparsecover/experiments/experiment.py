@@ -11,7 +11,7 @@ from sparsecover.datasets import KNOWN
 from sparsecover.errors import ConfigError, OutputError
 from sparsecover.experiments.data_digest import DataDigests
 from sparsecover.experiments.jobs import Job, plan_jobs
-from sparsecover.experiments.outcome import Outcome
+from sparsecover.experiments.outcome import Outcome, state_of
 from sparsecover.experiments.publishing import publish, write_tables
 from sparsecover.experiments.recipe import Recipe
 from sparsecover.experiments.running import Task, run_tasks
@@ -148,14 +148,7 @@ def list_jobs(
     plan = Recipe.from_yaml(path).adapted(quick=quick, settings=settings, seeds=seeds)
     _check_folder(folder)
     tasks = _tasks(plan_jobs(plan, paths_start(path)), folder, reporter or Silent())
-    return [(task.job.name, _state(task)) for task in tasks]
-
-
-def _state(task: Task) -> str:
-    outcome = task.outcome()
-    if outcome is None:
-        return "begun" if task.folder.is_dir() else "to do"  # stopped, or running elsewhere
-    return "done" if outcome.error is None else "failed"
+    return [(task.job.name, state_of(task.outcome(), task.begun)) for task in tasks]
 
 
 def _check_folder(folder: Path) -> None:
@@ -230,7 +223,8 @@ class _Study:
 
     def write_tables(self) -> None:
         """Those of all jobs, ended or not."""
-        write_tables(self.out, self.recipe, self.jobs, self.outcomes)
+        begun = {task.job.name for task in self.tasks if task.begun}
+        write_tables(self.out, self.recipe, self.jobs, self.outcomes, begun)
 
     def publish(self) -> ExperimentResult:
         """Everything, from the jobs that have ended."""

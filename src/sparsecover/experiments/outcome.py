@@ -83,6 +83,13 @@ class Outcome:
         )
 
 
+def state_of(outcome: Outcome | None, begun: bool) -> str:
+    """What a job has come to in a word; one that is ``begun`` and has no outcome was stopped, or is running."""
+    if outcome is None:
+        return "begun" if begun else "to do"
+    return "done" if outcome.error is None else "failed"
+
+
 def pooled(matrices: list[metrics.Confusion]) -> metrics.Confusion:
     """Confusion matrices as one."""
     total: metrics.Confusion = np.sum(matrices, axis=0, dtype=np.int64)

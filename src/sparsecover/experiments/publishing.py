@@ -1,6 +1,6 @@
 """The files of a study, each written whole: tables, plots, sheets, the page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,10 +18,12 @@ from sparsecover.pipeline.files import write_file
 from sparsecover.pipeline.provenance import command_line
 
 
-def write_tables(out: Path, recipe: Recipe, jobs: Sequence[Job], outcomes: Mapping[str, Outcome]) -> list[CellScores]:
-    """results.csv (a row a job), summary.csv and summary.md (a row a cell)."""
+def write_tables(
+    out: Path, recipe: Recipe, jobs: Sequence[Job], outcomes: Mapping[str, Outcome], begun: Collection[str] = ()
+) -> list[CellScores]:
+    """results.csv (a row a job; ``begun`` names those that have), summary.csv and summary.md (a row a cell)."""
     rows = summarize(recipe, jobs, outcomes)
-    write_file(out / "results.csv", as_csv(job_rows(jobs, outcomes)))
+    write_file(out / "results.csv", as_csv(job_rows(jobs, outcomes, begun)))
     write_file(out / "summary.csv", as_csv(cell_rows(rows)))
     write_file(out / "summary.md", markdown(recipe, rows))
     return rows

@@ -30,6 +30,11 @@ class Task:
     folder: Path
     digest: str
 
+    @property
+    def begun(self) -> bool:
+        """Whether it was ever begun."""
+        return self.folder.is_dir()
+
     def outcome(self) -> Outcome | None:
         """What the job came to; None where it has not ended, or with other settings or data."""
         try:

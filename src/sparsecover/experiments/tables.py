@@ -2,14 +2,14 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from sparsecover import metrics
 from sparsecover.experiments.jobs import Job
-from sparsecover.experiments.outcome import Outcome
+from sparsecover.experiments.outcome import Outcome, state_of
 from sparsecover.experiments.recipe import Choice, Recipe
 from sparsecover.experiments.remarks import remarks
 from sparsecover.experiments.summary import CellScores, Spread
@@ -20,13 +20,16 @@ _LONG = ("95% interval", "accuracy", "published accuracy", "time", "memory")
 _LAST = ("folder", "error")
 
 
-def job_rows(jobs: Sequence[Job], outcomes: Mapping[str, Outcome]) -> list[Row]:
-    """A row a job: settings, seed, fold, labelled pixels, scores, cost; why it failed; empty where it has not ended."""
-    return [_job_row(job, outcomes.get(job.name)) for job in jobs]
+def job_rows(jobs: Sequence[Job], outcomes: Mapping[str, Outcome], begun: Collection[str] = ()) -> list[Row]:
+    """A row a job: settings, seed, fold, labelled pixels, scores, cost; why it failed; empty where it has not ended.
+
+    ``begun`` names the jobs that have, ended or not.
+    """
+    return [_job_row(job, outcomes.get(job.name), job.name in begun) for job in jobs]
 
 
-def _job_row(job: Job, outcome: Outcome | None) -> Row:
-    state = "to do" if outcome is None else "failed" if outcome.error is not None else "done"
+def _job_row(job: Job, outcome: Outcome | None, begun: bool) -> Row:
+    state = state_of(outcome, begun)
     row: Row = {**job.cell, "seed": job.seed, "fold": job.fold, "state": state}
     if outcome is None or outcome.scheme is None:
         return row | ({"error": outcome.reason, "folder": outcome.folder.name} if outcome else {})

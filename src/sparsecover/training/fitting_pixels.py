@@ -45,7 +45,6 @@ def check_needs_no_loop(run: Run) -> None:
             f"{model.name} is fitted at once and trains no encoder: leave out model.freeze_encoder_epochs (given: "
             f"{model.freeze_encoder_epochs}) and model.encoder_lr_factor (given: {model.encoder_lr_factor:g})."
         )
-
     if run.spec.options.get("encoder_weights", "") is None:
         raise ConfigError(f"{model.name} trains no encoder and needs a taught one: leave out model.encoder_weights.")
 
