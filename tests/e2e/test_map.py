@@ -359,6 +359,19 @@ def test_few_places_of_a_class_are_told_before_and_in_the_report(
     assert said in " ".join(checked.stdout.split())
 
 
+def test_an_option_of_the_chosen_network_needs_no_name_and_the_report_says_what_it_came_to(
+    small: SmallScene, cli: Command, tmp_path: Path
+) -> None:
+    arguments = ("--labels", small.labels, "--field", "class", "--out", tmp_path / "out")
+    result = cli("map", small.scene, *arguments, "--set", "model.estimate_shares=true", "--set", "model.hidden=32")
+    assert result.returncode == 0, result.stderr
+    said = "How common classes are was not estimated: of 20 places that each class must be labelled in there are "
+    assert said in " ".join(result.stderr.split())
+    report = (tmp_path / "out/report.html").read_text()
+    assert said in report
+    assert "as was asked for" not in report
+
+
 def test_a_model_that_is_handed_on_does_not_tell_where_the_data_lay(mapped: Path, small: SmallScene) -> None:
     models = list(mapped.glob("*.safetensors"))
     assert {"model.safetensors", "last.safetensors"} <= {model.name for model in models}

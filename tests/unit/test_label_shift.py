@@ -4,7 +4,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sparsecover.models.label_shift import LEAST_PLACES, LabelShift, enough_places, estimate_shift, piece_weights
+from sparsecover.models.label_shift import (
+    LEAST_PLACES,
+    LabelShift,
+    class_places,
+    estimate_shift,
+    piece_weights,
+    tell_shares,
+)
 
 MIXING = np.array([[0.7, 0.2, 0.1], [0.25, 0.6, 0.15], [0.1, 0.3, 0.6]])
 """Mean answers, a row a true class."""
@@ -25,6 +32,10 @@ def estimated(
     classes: npt.NDArray[np.int64], places: npt.NDArray[np.int64], ground: npt.NDArray[np.float64], seed: int = 0
 ) -> LabelShift:
     return estimate_shift(answers_of(classes), classes, places, ones(classes), np.bincount(classes), ground, seed)
+
+
+def enough(classes: npt.NDArray[np.int64], places: npt.NDArray[np.int64]) -> bool:
+    return tell_shares(class_places(classes, places))
 
 
 def ones(classes: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
@@ -139,11 +150,11 @@ def test_the_seed_decides_what_is_drawn() -> None:
 def test_each_class_needs_many_places() -> None:
     classes = even(LEAST_PLACES)
     places = np.arange(len(classes))
-    assert enough_places(classes, places)
-    assert enough_places(classes, places % LEAST_PLACES)  # places may hold several classes
-    assert not enough_places(classes[:-1], places[:-1])
-    assert not enough_places(classes, np.where(classes == 1, 0, places))  # one place, however many pixels
-    assert not enough_places(np.zeros(90, np.int64), np.arange(90))  # one class
-    assert not enough_places(classes, np.where(classes == 1, -1, places))  # what lies nowhere
-    assert not enough_places(classes, np.where(places == 0, -1, places))
-    assert enough_places(np.where(classes == 1, 7, classes), places)  # one class has no labels
+    assert enough(classes, places)
+    assert enough(classes, places % LEAST_PLACES)  # places may hold several classes
+    assert not enough(classes[:-1], places[:-1])
+    assert not enough(classes, np.where(classes == 1, 0, places))  # one place, however many pixels
+    assert not enough(np.zeros(90, np.int64), np.arange(90))  # one class
+    assert not enough(classes, np.where(classes == 1, -1, places))  # what lies nowhere
+    assert not enough(classes, np.where(places == 0, -1, places))
+    assert enough(np.where(classes == 1, 7, classes), places)  # one class has no labels

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sparsecover.classes import ClassScheme
+from sparsecover.config import Config
 from sparsecover.evaluation import Accumulator, Assessment
 from sparsecover.pipeline.contest import Contest
 from sparsecover.pipeline.mapping import MapResult
@@ -52,8 +53,10 @@ def test_a_model_that_was_asked_for_makes_the_map_and_a_better_one_is_told() -> 
     found = contest(0.7, 0.9, asked_for=True)
     assert (found.maker, found.better) == ("unet", "random-forest-features")
     assert "made by the network unet, as was asked for" in (found.verdict or "")
-    alarm = MapResult.alarm.fget(SimpleNamespace(contest=found))
-    assert "leave out --model" in alarm
+    for model, advice in (("unet", "Train longer, label more"), ("random-forest-features", "Label more")):
+        config = Config.from_dict({"model": {"name": model}})
+        alarm = MapResult.alarm.fget(SimpleNamespace(contest=found, config=config))
+        assert f". {advice} places, or let the labels choose: leave out --model or --quick." in alarm
     assert MapResult.alarm.fget(SimpleNamespace(contest=contest(0.7, 0.9))) is None
     assert MapResult.alarm.fget(SimpleNamespace(contest=contest(0.9, 0.7, asked_for=True))) is None
 

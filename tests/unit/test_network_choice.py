@@ -1,11 +1,22 @@
 """Labels choose the network where the user names none, and the reason is told."""
 
+import inspect
+
 import numpy as np
 import pytest
 
 from sparsecover.config import Config
 from sparsecover.errors import ConfigError
-from sparsecover.pipeline.network_choice import CONTEXT_PX, MANY_PX, choose_network, settle_network
+from sparsecover.models.hypercolumns import Hypercolumns
+from sparsecover.models.unet import UNet
+from sparsecover.pipeline.network_choice import (
+    _FITTED_ALONE,
+    CONTEXT_PX,
+    MANY_PX,
+    choose_network,
+    named_by_options,
+    settle_network,
+)
 from sparsecover.pipeline.recipe import choose_recipe, explain_recipe, network_in
 
 FEW, MANY = np.array([10, 30, 0]), np.array([MANY_PX // 2, MANY_PX // 2, 0])
@@ -40,6 +51,21 @@ def test_a_configuration_of_data_alone_gets_the_network_the_labels_call_for():
     assert settle_network(lit, lambda: FEW)[0].model.name == "hypercolumns"
 
 
+def test_options_that_only_one_network_has_name_it():
+    own = {"smooth_px": 4}
+    config = named_by_options(Config.from_dict({"model": own}))
+    assert (config.model.name, config.model.smooth_px, config.patches.size_px) == ("hypercolumns", 4, CONTEXT_PX)
+    for said in ({"model": {"name": "unet", **own}}, {"model": {"dropout": 0.2}}, {"seed": 1}):
+        config = Config.from_dict(said)
+        assert named_by_options(config) == config
+
+
+def test_the_options_that_name_a_network_are_its_own_alone():
+    options, others = (set(inspect.signature(network).parameters) for network in (Hypercolumns, UNet))
+    alone = {key.removeprefix("model.") for key in _FITTED_ALONE}
+    assert alone <= options - others
+
+
 @pytest.mark.parametrize(
     ("settings", "name"),
     [(["model.name = unet"], "unet"), (["model={name: unet, depth: 3}"], "unet"), (["model.name='fpn'"], "fpn"),
@@ -67,6 +93,10 @@ def test_map_takes_what_the_labels_call_for_unless_told_otherwise():
         assert chosen(FEW, settings=[running]) == "hypercolumns"
     assert chosen(FEW, settings=["data.on_read_error=skip"]) == "hypercolumns"
     assert chosen(FEW, settings=["model.name=hypercolumns", "model.smooth_px=0"]) == "hypercolumns"
+    for counts in (None, FEW, MANY):
+        assert chosen(counts, settings=["model.estimate_shares=true"]) == "hypercolumns"
+        assert chosen(counts, settings=["model.hidden=64"], minutes=3) == "hypercolumns"
+    assert chosen(FEW, settings=["model.name=unet", "model.hidden=64"]) == "unet"
     assert chosen(MANY, quick=True) == chosen(MANY, quick=True, model="random-forest-features")
     assert chosen(MANY, quick=True) == "random-forest-features"
     with pytest.raises(ConfigError, match="--quick maps with random-forest-features, but the model unet is asked for"):

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsecover.models.label_shift import LabelShift, enough_places, estimate_shift, piece_weights
+from sparsecover.models.label_shift import LabelShift, class_places, estimate_shift, piece_weights
 from sparsecover.models.places import NOWHERE, Integers, number_places
 
 Classifier = Callable[[Tensor], Tensor]
@@ -42,9 +42,9 @@ class Samples:
         return cls(torch.cat(columns), torch.cat(classes), torch.cat(spots))
 
     @property
-    def tell_shares(self) -> bool:
-        """Whether each class lies in enough places."""
-        return enough_places(self.classes.cpu().numpy(), self.spots[:, 1].cpu().numpy())
+    def class_places(self) -> dict[int, int]:
+        """In how many places each class lies that has labels."""
+        return class_places(self.classes.cpu().numpy(), self.spots[:, 1].cpu().numpy())
 
 
 def number_spots(labels: Tensor, numbered: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
@@ -69,7 +69,7 @@ def cross_fitted_shift(
 
     Args:
         fit: a classifier of samples; it draws from torch's generator.
-        samples: that ``tell_shares``.
+        samples: whose places ``tell_shares``.
         ground: columns [m, F] of pixels of the ground, at least one.
         window: that each of these lies in, from 0, int64 [m], on the CPU.
         num_classes: K.

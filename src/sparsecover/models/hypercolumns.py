@@ -24,7 +24,7 @@ from sparsecover.models.cross_fitting import Classifier, Samples, cross_fitted_s
 from sparsecover.models.edge_smoothing import EDGE_VARIANCE, EdgeVariance, count_places, filter_radius, smooth_logits
 from sparsecover.models.efficientnet_lite import CHANNELS, STRIDE, EfficientNetLite0, load_imagenet
 from sparsecover.models.features import MultiScaleFeatures
-from sparsecover.models.label_shift import LabelShift
+from sparsecover.models.label_shift import LabelShift, tell_shares
 from sparsecover.models.network import SegmentationNetwork, pad, two_logits
 from sparsecover.models.pixel_draw import Relight, pixel_draw
 
@@ -68,6 +68,8 @@ class Hypercolumns(SegmentationNetwork):
         losses: mean training losses of the last fit, by the step up to which each was taken since the one before.
         shift: how common classes were found to be on the ground in the last fit; None where that was not asked for, no
             ground was given, or places were too few.
+        class_places: in how many places each class lay that had labels, in the last fit; empty where that was not asked
+            for.
 
     Raises:
         ModelError: weights that are not there or not of this encoder, or options that cannot be meant.
@@ -101,6 +103,7 @@ class Hypercolumns(SegmentationNetwork):
         self.estimate_shares = estimate_shares
         self.losses: dict[int, float] = {}
         self.shift: LabelShift | None = None
+        self.class_places: dict[int, int] = {}
         self.features = MultiScaleFeatures(in_channels)
         self.encoder = EfficientNetLite0(max(count for _, count in _SCALES))
         if encoder_weights is not None and not self.encoder.stem[1].weight.is_meta:
@@ -283,7 +286,8 @@ class Hypercolumns(SegmentationNetwork):
 
     def _estimated(self, samples: Samples, ground: Iterable[tuple[Tensor, Tensor]], seed: int) -> LabelShift | None:
         """How common classes are on the ground; None where there is none, or labels lie in too few places."""
-        if not samples.tell_shares:
+        self.class_places = samples.class_places
+        if not tell_shares(self.class_places):
             return None
         seen, window = self._looked_at(ground, seed)
 

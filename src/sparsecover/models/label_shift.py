@@ -10,7 +10,7 @@ A polygon among clicks counts as a few of them: its pixels teach one field, and 
 are.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,16 +44,19 @@ class LabelShift:
     logits: Floats
 
 
-def enough_places(classes: Integers, places: Integers) -> bool:
-    """Whether every class that has labels has them in at least ``LEAST_PLACES`` places, and there are two or more.
+def class_places(classes: Integers, places: Integers) -> dict[int, int]:
+    """In how many places each class lies that has labels.
 
     Args:
         classes, places: of labelled pixels, int [n]; a place below 0 is none.
     """
-    known = np.unique(classes)
     pairs = np.unique(np.stack([classes, places])[:, places >= 0], axis=1)
-    counts = [np.count_nonzero(pairs[0] == each) for each in known]
-    return len(known) > 1 and bool(min(counts) >= LEAST_PLACES)
+    return {int(each): int(np.count_nonzero(pairs[0] == each)) for each in np.unique(classes)}
+
+
+def tell_shares(counts: Mapping[int, int]) -> bool:
+    """Whether there are two classes or more, and each lies in at least ``LEAST_PLACES`` places."""
+    return len(counts) > 1 and min(counts.values()) >= LEAST_PLACES
 
 
 def piece_weights(classes: Integers, pieces: Integers) -> Floats:

@@ -16,6 +16,7 @@ from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
 from sparsecover.datasets import open_dataset
 from sparsecover.pipeline.files import results_in, write_file
+from sparsecover.pipeline.network_choice import named_by_options
 from sparsecover.pipeline.splitting import split_dataset_folds
 from sparsecover.pipeline.training import settled, training_sides
 from sparsecover.progress import Reporter, Silent
@@ -115,6 +116,7 @@ def cross_validate(
         DataError: fewer scenes, blocks or polygons than folds.
     """
     reporter = reporter or Silent()
+    config = named_by_options(config)
     check_parts(config)
     reporter.stage("Reading scenes and labels")
     dataset = open_dataset(config.data, config.classes)

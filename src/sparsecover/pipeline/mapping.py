@@ -24,7 +24,7 @@ from sparsecover.pipeline.inputs import Inputs, LabelOptions, Pair, count_labels
 from sparsecover.pipeline.map_division import plan_of
 from sparsecover.pipeline.map_job import BASELINE, Clock, MapJob
 from sparsecover.pipeline.provenance import command_line
-from sparsecover.pipeline.recipe import choose_recipe, explain_recipe, idle_comment, network_in
+from sparsecover.pipeline.recipe import choose_recipe, explain_recipe, idle_comment, learns_in_epochs, network_in
 from sparsecover.pipeline.reporting import map_report, map_views
 from sparsecover.pipeline.scene_files import expand
 from sparsecover.pipeline.splitting import PLAN
@@ -76,7 +76,8 @@ class MapResult:
         """What to say where the map is made by a model that was asked for, and another scores better."""
         if self.contest.better == self.contest.maker:
             return None
-        return f"{self.contest.verdict} Train longer, label more places, or let the labels choose: leave out --model."
+        more = "Train longer, label" if learns_in_epochs(self.config) else "Label"
+        return f"{self.contest.verdict} {more} more places, or let the labels choose: leave out --model or --quick."
 
     @property
     def easier_ground(self) -> str | None:
@@ -187,9 +188,10 @@ def make_map(
         history = read_history(folder / "history.csv")
         steps = int(history[-1]["step"]) if history and "step" in history[-1] else None
         reasons = tuple(explained(steps=steps))
+        trained = models[config.model.name][1]
         result = MapResult(
-            folder, products, made_by, models[config.model.name][1], contest.scores[contest.maker], contest,
-            tuple(findings), (*inputs.notes, *split.notes),
+            folder, products, made_by, trained, contest.scores[contest.maker], contest,
+            tuple(findings), (*inputs.notes, *split.notes, *trained.metrics.get("notes", ())),
             split.optimistic, config, reasons, inputs, inputs.pairs if folds else split.train, clock.seconds,
         )  # fmt: skip
         _write(result, split, given)

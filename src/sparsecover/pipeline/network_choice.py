@@ -13,6 +13,9 @@ TRAINED = "unet"
 CONTEXT_PX = 256
 """Side of the windows of a network that is not trained on windows, but looks far."""
 
+_FITTED_ALONE = frozenset(
+    f"model.{name}" for name in ("hidden", "smooth_px", "edge_variance", "estimate_shares")
+)  # options that name it as well as its name does
 _TRAINING = frozenset({"model", "loss", "optim", "schedule", "train"})
 _RUNNING = frozenset(
     f"train.{name}"
@@ -28,7 +31,13 @@ MANY_PX = 10_000_000
 
 def tells_training(keys: Iterable[str]) -> bool:
     """Whether settings, as dotted keys, say how to train a network: who gives one wants the loop."""
-    return any(key.split(".")[0] in _TRAINING and key not in _RUNNING for key in keys)
+    return any(key.split(".")[0] in _TRAINING and key not in _RUNNING | _FITTED_ALONE for key in keys)
+
+
+def names_fitted(keys: Iterable[str]) -> bool:
+    """Whether settings, as dotted keys, hold an option that only ``FITTED`` has, and no name of a network."""
+    given = set(keys)
+    return "model.name" not in given and not given.isdisjoint(_FITTED_ALONE)
 
 
 def choose_network(counts: npt.NDArray[np.int64]) -> tuple[str, str]:
@@ -43,6 +52,13 @@ def choose_network(counts: npt.NDArray[np.int64]) -> tuple[str, str]:
     return TRAINED, f"the {total:,} labelled pixels are {MANY_PX:,} or more, enough to learn all layers from"
 
 
+def named_by_options(config: Config) -> Config:
+    """The configuration, with the network that alone has the options given where these come without a name."""
+    if not names_fitted(f"model.{name}" for name in config.model.model_fields_set):
+        return config
+    return _with_network(config, FITTED)
+
+
 def settle_network(config: Config, count: Callable[[], npt.NDArray[np.int64]]) -> tuple[Config, str | None]:
     """The configuration with the network that the labels call for, and why; as it is where it says how to train.
 
@@ -54,7 +70,12 @@ def settle_network(config: Config, count: Callable[[], npt.NDArray[np.int64]]) -
     if tells_training([*sections, *(f"train.{name}" for name in config.train.model_fields_set)]):
         return config, None
     name, why = choose_network(count())
+    why = f"Model: {name}, as {why}. A section model: in the configuration names another"
+    return _with_network(config, name), why
+
+
+def _with_network(config: Config, name: str) -> Config:
     changes: dict[str, object] = {"model.name": name}
     if name == FITTED and "size_px" not in config.patches.model_fields_set:
         changes["patches.size_px"] = CONTEXT_PX
-    return config.with_changes(changes), f"Model: {name}, as {why}. A section model: in the configuration names another"
+    return config.with_changes(changes)

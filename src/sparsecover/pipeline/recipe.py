@@ -7,7 +7,14 @@ import numpy as np
 
 from sparsecover.config import Config, apply_setting, nested
 from sparsecover.errors import ConfigError
-from sparsecover.pipeline.network_choice import CONTEXT_PX, FITTED, TRAINED, choose_network, tells_training
+from sparsecover.pipeline.network_choice import (
+    CONTEXT_PX,
+    FITTED,
+    TRAINED,
+    choose_network,
+    names_fitted,
+    tells_training,
+)
 
 QUICK_MODEL = "random-forest-features"
 
@@ -114,7 +121,10 @@ def explain_recipe(
 
 def _network(counts: np.ndarray | None, minutes: float | None, settings: Sequence[str]) -> str:
     """What the labels call for; the usual network where time or settings are given to train it."""
-    if counts is None or minutes is not None or tells_training(_dotted(nested(settings))):
+    keys = _dotted(nested(settings))
+    if names_fitted(keys):
+        return FITTED
+    if counts is None or minutes is not None or tells_training(keys):
         return TRAINED
     return choose_network(counts)[0]
 

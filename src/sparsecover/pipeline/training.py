@@ -13,7 +13,7 @@ from sparsecover.datasets import Pair, Split, open_dataset, simulate_pairs
 from sparsecover.errors import ConfigError
 from sparsecover.pipeline.files import results_in, write_file
 from sparsecover.pipeline.inputs import Labels, count_labels
-from sparsecover.pipeline.network_choice import settle_network
+from sparsecover.pipeline.network_choice import named_by_options, settle_network
 from sparsecover.pipeline.splitting import PLAN, split_dataset
 from sparsecover.progress import Reporter, Silent
 from sparsecover.raster import Scene
@@ -64,6 +64,7 @@ def train(
     if config.split.folds:
         raise ConfigError(f"split.folds is {config.split.folds}: take cross_validate, or leave it out.")
     reporter = reporter or Silent()
+    config = named_by_options(config)
     check_parts(config)
     reporter.stage("Reading scenes and labels")
     dataset = open_dataset(config.data, config.classes)
@@ -110,6 +111,7 @@ def find_rate(config: Config, out: str | Path, *, device: str = "auto", reporter
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
     """
     reporter = reporter or Silent()
+    config = named_by_options(config)
     check_parts(config)
     reporter.stage("Reading scenes and labels")
     dataset = open_dataset(config.data, config.classes)

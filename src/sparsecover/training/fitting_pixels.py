@@ -64,10 +64,12 @@ def fit_pixels(run: Run, files: RunFiles) -> Checkpoint:
     with _rounding(run):
         options = grow(windows(), counts, run.config.seed, _relight(run.config), _ground(run))
     run.note_unreadable()
-    _note_shift(run, getattr(run.model, "shift", None))
+    notes = _about_shares(run) if getattr(run.model, "estimate_shares", False) else []
+    for note in notes:
+        run.reporter.note(note)
     model = run.model.eval()
     scores = None if run.held is None else _scored(run, run.held)
-    save_checkpoint(files.out / LAST, make_checkpoint(run, model, scores, options))
+    save_checkpoint(files.out / LAST, make_checkpoint(run, model, scores, options, notes))
     losses: dict[int, float] = getattr(run.model, "losses", {})  # a forest has none
     history: History = [{"step": step, "train_loss": loss} for step, loss in losses.items()]
     if history:
@@ -106,20 +108,23 @@ def _drawn_window(grid: Grid, random: np.random.Generator) -> Window:
     return Window(int(row), int(col), height, width)
 
 
-def _note_shift(run: Run, shift: LabelShift | None) -> None:
-    """Tell whether classes are preferred that are common on the ground, where that was asked for."""
+def _about_shares(run: Run) -> list[str]:
+    """Whether classes are preferred that are common on the ground, or why not."""
+    shift, places = cast(LabelShift | None, run.model.shift), cast(dict[int, int], run.model.class_places)
+    names = run.scheme.names
     if shift is None:
-        if getattr(run.model, "estimate_shares", False):
-            run.reporter.note(
-                "How common classes are was not estimated: that takes ground with data and labels of each class in "
-                f"{LEAST_PLACES} places, of at most {PLACE_PX} px."
-            )
-    elif np.abs(shift.logits).max() <= _SHOWS:
-        run.reporter.note("No class was found to be more common on the ground than among the labels.")
-    else:
-        found = zip(run.scheme.names, shift.shares, run.plan.class_counts, strict=True)
-        shares = ", ".join(f"{name} {share:.0%}" for name, share, count in found if count)
-        run.reporter.note(f"Estimated shares on the ground: {shares}; common classes are preferred.")
+        few = [f"{names[each]} {count}" for each, count in places.items() if count < LEAST_PLACES]
+        why = (
+            f"of {LEAST_PLACES} places that each class must be labelled in there are {', '.join(few)}. A place is a "
+            f"square of {PLACE_PX} px; polygons that are larger show none"
+            if few
+            else "that takes two classes with labels, and ground with data"
+        )
+        return [f"How common classes are was not estimated: {why}."]
+    if np.abs(shift.logits).max() <= _SHOWS:
+        return ["No class was found to be more common on the ground than among the labels."]
+    shares = ", ".join(f"{names[each]} {shift.shares[each]:.0%}" for each in places)
+    return [f"Estimated shares on the ground: {shares}; common classes are preferred."]
 
 
 def _rounding(run: Run) -> torch.autocast:

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,13 @@ from sparsecover.training.validation import Scores
 
 
 def make_checkpoint(
-    run: Run, network: nn.Module, scores: Scores | None, found: Mapping[str, Any] | None = None
+    run: Run,
+    network: nn.Module,
+    scores: Scores | None,
+    found: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
 ) -> Checkpoint:
-    """The network as it is now; ``found`` are options that training decided."""
+    """The network as it is now; ``found`` are options that training decided, ``notes`` what a report should tell."""
     spec = run.spec
     options = {**spec.options, **(found or {})}
     if options.get("encoder_weights") is not None:
@@ -35,7 +39,7 @@ def make_checkpoint(
         patch_size_px=run.plan.size_px,
         state=network.state_dict(),
         resolution_m=first.grid.resolution_m,
-        metrics=_metrics(run, scores),
+        metrics=_metrics(run, scores) | ({"notes": list(notes)} if notes else {}),
         versions=versions(),
         digests=run.digests,
     )
