@@ -5,7 +5,8 @@ SparseCoverError
 ├── SceneError       (OSError)       a raster that cannot be opened or read
 ├── GridError        (ValueError)    windows, sizes and coordinate systems that do not fit together
 ├── LabelError       (ValueError)    labels that cannot be used
-│   └── LabelsElsewhere              labels without one on the scene
+│   ├── LabelsElsewhere              labels without one on the scene
+│   └── UnknownCodes                 codes or colours of a label raster that are no class
 ├── ClassError       (ValueError)    classes, codes and colours
 ├── DataError        (ValueError)    sets of scenes and labels, splits, plans
 ├── ModelError       (ValueError)    unknown models, losses and options; wrong shapes
@@ -18,7 +19,9 @@ A message says what was given, what was expected, and what to do next.
 """
 
 import difflib
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from types import MappingProxyType
+from typing import Any
 
 _LISTED = 20
 
@@ -45,6 +48,22 @@ class LabelError(SparseCoverError, ValueError):
 
 class LabelsElsewhere(LabelError):
     """A good label file without a label on the scene; among many scenes that is no mistake."""
+
+
+class UnknownCodes(LabelError):
+    """Codes of a label raster, or colours (``#RRGGBB``), that are no class.
+
+    Attributes:
+        path: the label raster.
+        pixels: how often each of them occurs.
+        known: the classes in words.
+    """
+
+    def __init__(
+        self, message: str, path: str = "", pixels: Mapping[Any, int] = MappingProxyType({}), known: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.path, self.pixels, self.known = path, dict(pixels), known
 
 
 class ClassError(SparseCoverError, ValueError):

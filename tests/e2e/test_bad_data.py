@@ -75,6 +75,22 @@ def test_what_is_wrong_is_listed(name: str, cli: Command, tmp_path: Path, monkey
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("folds", [0, 2])
+def test_fewer_labels_than_asked_are_told_once(cli: Command, tmp_path: Path, folds: int) -> None:
+    root = layouts.folder(tmp_path / "data")
+    config = tmp_path / "run.yaml"
+    simulate = "simulate: {sampler: points, n: 10000000}"
+    split = f"folds: {folds}" if folds else "validation: [tile2]"
+    config.write_text(f"data: {{root: {root}, {simulate}}}\nsplit: {{by: {'scene' if folds else 'files'}, {split}}}\n")
+    result = cli("train", "--config", config, "--set", "model.name=random-forest", "--out", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    told = result.stderr.replace("\n", " ")
+    assert told.lower().count("fewer points than asked: class 3 ") == 1, told
+    assert "of 30,000,000 (in 3 of 3 scenes)" in told or folds
+    result = cli("check", "--config", config)
+    assert "points than asked" in result.stdout + result.stderr or folds
+
+
 def test_what_is_left_out_on_demand_is_named_and_the_rest_trains(cli: Command, tmp_path: Path) -> None:
     root = layouts.folder(tmp_path / "data")
     without_image(root)

@@ -11,6 +11,7 @@ import yaml
 from filelock import FileLock
 
 import layouts
+from sparsecover.cli import run
 from sparsecover.errors import ConfigError, OutputError
 from sparsecover.experiments import find_recipe, list_jobs, run_experiment
 from sparsecover.experiments.running import Task
@@ -97,6 +98,30 @@ def test_ground_without_labels_fails_its_jobs_and_says_so(tmp_path: Path) -> Non
     assert [reason for _, reason in result.failures] == [
         "None of the 2 scored scenes has a labelled pixel with data; label some of them."
     ]
+
+
+@pytest.mark.parametrize(
+    ("split", "reason"),
+    [({"by": "scene", "folds": 9}, "9 folds need at least 9 scenes"),
+     ({"by": "pattern", "pattern": "(tile[0-9])", "train": ["tile0"], "test": ["tile9"]}, "lists 'tile9'")],
+)  # fmt: skip
+def test_a_study_of_which_no_part_can_be_divided_is_refused_once_and_leaves_nothing(
+    split: dict, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = varied(tmp_path, {"split": split}, grid={"method": {"forest": FOREST, "U-Net": {}}}, seeds=[0, 1])
+    assert run(["experiment", str(recipe), "--out", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert told.count(reason) == 1
+    assert "begun" not in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_job_tells_in_its_log_what_there_is_to_know_of_data_and_split(tmp_path: Path) -> None:
+    drawn = {"data.simulate": {"sampler": "points", "n": 100_000}}
+    recipe = study(tmp_path, grid={"method": {"forest": {**FOREST, **drawn}}}, baseline={})
+    run_experiment(recipe, tmp_path / "out")
+    log = next((tmp_path / "out/jobs").glob("*/log.txt")).read_text(encoding="utf-8")
+    assert "fewer points than asked" in log
 
 
 def test_only_labels_that_chose_the_network_are_spent(tmp_path: Path) -> None:

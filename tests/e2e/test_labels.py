@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import rasterio
 
+import layouts
 from sparsecover.cli import run
+from sparsecover.labels import MaskFile
 
 from .conftest import Command, SmallScene, assert_users_mistake
 
@@ -45,6 +47,33 @@ def test_options_of_samplers_and_what_cannot_be_meant(small: SmallScene, cli: Co
     assert_users_mistake(cli(*simulate, "--overwrite"), "either a fraction")
     assert_users_mistake(cli(*simulate[:-1], tmp_path / "p.shp", "-n", 5), "does not end in .tif")
     assert {path.name for path in tmp_path.iterdir()} <= {"p.qml", "p.tif", "p.tif.aux.xml"}
+
+
+def test_fewer_points_than_asked_are_told(small: SmallScene, cli: Command, tmp_path: Path) -> None:
+    simulate = ("labels", "simulate", small.truth, "--sampler", "points", "--out", tmp_path / "p.tif", "--overwrite")
+    result = cli(*simulate, "-n", 6000)
+    assert result.returncode == 0, result.stderr
+    told = " ".join(result.stdout.split())
+    assert re.search(r"Fewer points than asked: .*5,888 of 6,000; these are all", told), told
+    assert "6,144 of" not in told.partition("asked: ")[2]
+    assert "than asked" not in cli(*simulate, "-n", 20).stdout
+
+
+def test_vectors_of_labels_without_a_place_are_refused_before_the_labels_are_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = layouts.mask(tmp_path / "mask.png", layouts.codes(0, 1))
+
+    def read(*_: object) -> None:
+        raise AssertionError("the labels are read")
+
+    monkeypatch.setattr(MaskFile, "codes", read)
+    for name, words in (("x.gpkg", "without georeferencing"), ("x.shp", "does not end in .tif")):
+        assert (
+            run(["labels", "simulate", str(mask), "--sampler", "points", "-n", "2", "--out", str(tmp_path / name)]) == 2
+        )
+        assert words in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mask.png"]
 
 
 @pytest.mark.parametrize("kind", ["vector", "raster"])

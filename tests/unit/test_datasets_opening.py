@@ -15,9 +15,9 @@ import layouts
 from layouts import codes, image, mask, raster
 from sparsecover.classes import UNLABELLED
 from sparsecover.config import Config, DataConfig, SimulateConfig, SplitConfig
-from sparsecover.datasets import open_dataset, opening, simulate_pairs, split_pairs
+from sparsecover.datasets import open_dataset, opening, simulate_pairs, simulated_note, split_pairs
 from sparsecover.datasets.layouts.pairing import natural, pair_files
-from sparsecover.errors import ClassError, ConfigError, DataError, GridError, LabelError
+from sparsecover.errors import ClassError, ConfigError, DataError, GridError, LabelError, UnknownCodes
 from sparsecover.labels import LabelFile, LabelRaster
 
 
@@ -44,8 +44,51 @@ def test_patterns_bands_classes_and_unlabelled_codes(tmp_path):
     dataset = open_dataset(config, {1: "one", 2: "two"})
     assert len(dataset.pairs[0].scene.bands) == 2
     assert dataset.pairs[2].labels.counts(2).tolist() == [20, 20]
-    with pytest.raises(DataError, match=r"(?s)3 files cannot.*tile1.* 0 \(20 times\)"):
+    with pytest.raises(DataError, match=r"Code 0 occurs in 3 of 3 label files \(80 pixels, first in .*tile0.png\)"):
         open_dataset(DataConfig(root=tmp_path), {1: "one", 2: "two"})
+
+
+def test_codes_without_a_class_are_told_once_for_all_files(tmp_path):
+    config = folder(tmp_path, 6)
+    for i in range(6):
+        mask(tmp_path / "masks" / f"tile{i}.png", codes(0, 1, 2, 4 if i else 3))
+    with pytest.raises(DataError) as caught:
+        open_dataset(config, ["water", "land", "road", "building"])
+    told = str(caught.value)
+    assert told.startswith("Code 4 occurs in 5 of 6 label files (100 pixels, first in ")
+    assert "; the classes are 0 water, 1 land, 2 road, 3 building. Add it to the classes, or list it" in told
+    assert "\n" not in told
+    assert "skip" not in told
+    mask(tmp_path / "masks" / "tile3.png", codes(0, 9, 4))
+    with pytest.raises(DataError, match=r"^Code 4 occurs in 5 of 6 .*, code 9 occurs in 1 of 6 .*Add them"):
+        open_dataset(config, ["water", "land", "road", "building"])
+    skipped = open_dataset(config.model_copy(update={"on_read_error": "skip"}), ["water", "land", "road", "building"])
+    assert [pair.name for pair in skipped.pairs] == ["tile0"]
+    assert all(f"tile{i}.png" in skipped.left_out[0] for i in range(1, 6))
+    assert skipped.left_out[0].count("the classes are") == 1
+
+
+def test_codes_without_a_class_beside_other_problems_are_listed_by_file(tmp_path):
+    config = folder(tmp_path, 4)
+    raster(tmp_path / "masks" / "tile1.tif", np.full((8, 10), 0.5, np.float32))
+    (tmp_path / "masks" / "tile1.png").unlink()
+    with pytest.raises(DataError, match=r"(?s)3 files cannot be used .*skip.*fractions.*tile2.* 2 \(20 times\)"):
+        open_dataset(config, ["water", "land"])
+
+
+def test_a_label_raster_that_all_scenes_share_is_one_file(tmp_path):
+    raster(tmp_path / "all.tif", codes(0, 4, height=20, width=40))
+    for i in range(2):
+        raster(tmp_path / "scenes" / f"s{i}.tif", np.ones((3, 20, 20), np.uint8), left=500_000 + i * 200)
+    config = DataConfig(root=tmp_path, images="scenes/*.tif", labels="all.tif")
+    with pytest.raises(DataError, match=r"Code 4 occurs in 1 of 1 label file \(400 pixels, [^ ]*all\.tif\)"):
+        open_dataset(config, ["water", "land"])
+
+
+def test_errors_on_unknown_codes_can_be_sent_between_processes():
+    error = UnknownCodes("holds 4", "a.tif", {4: 20}, "0 water")
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301
+    assert (str(again), again.path, again.pixels, again.known) == ("holds 4", "a.tif", {4: 20}, "0 water")
 
 
 def test_unpaired_files_are_all_listed_or_skipped(tmp_path):
@@ -74,7 +117,7 @@ def test_broken_files_and_other_sizes_are_all_listed_or_skipped(tmp_path):
 def test_other_numbers_of_bands(tmp_path):
     config = folder(tmp_path)
     image(tmp_path / "images" / "tile0.jpg", mode="L")
-    with pytest.raises(DataError, match="tile0 has 1 bands, most have 3"):
+    with pytest.raises(DataError, match="tile0 has 1 band, most have 3"):
         open_dataset(config)
     assert len(open_dataset(config.model_copy(update={"on_read_error": "skip"})).pairs) == 2
 
@@ -205,7 +248,7 @@ def test_colour_masks_with_a_class_table(tmp_path):
     mask(tmp_path / "masks" / "c.png", np.repeat(np.array([[1], [2]], np.uint8), 40, axis=0).reshape(8, 10))
     image(tmp_path / "images" / "d.png")
     mask(tmp_path / "masks" / "d.png", np.full((8, 10, 3), 155, np.uint8))
-    with pytest.raises(DataError, match=r"#9B9B9B \(80 times\).*--unlabelled, data\.unlabelled"):
+    with pytest.raises(DataError, match=r"Colour #9B9B9B occurs in 1 of 4 .*80 pixels.*--unlabelled, data\.unlabelled"):
         open_dataset(DataConfig(root=tmp_path), table)
     dataset = open_dataset(DataConfig(root=tmp_path, unlabelled=("#9B9B9B",)), table)
     assert [pair.labels.counts(2).tolist() for pair in dataset.pairs] == [[40, 40]] * 3 + [[0, 0]]
@@ -240,6 +283,26 @@ def test_simulated_labels_differ_by_scene_and_not_by_call(tmp_path):
     assert [p.labels.counts(2).tolist() for p in one] == [[20, 20]] * 2
     assert np.array_equal(one[0].labels.values, two[0].labels.values)
     assert not np.array_equal(one[0].labels.values, one[1].labels.values)
+
+
+def test_classes_with_fewer_labels_than_are_to_be_drawn_are_named(tmp_path):
+    for i, values in enumerate((codes(0, 0, 0, 1, height=40, width=40), codes(0, height=40, width=40))):
+        image(tmp_path / "images" / f"{i}.png", 40, 40)
+        mask(tmp_path / "masks" / f"{i}.png", values)
+    dataset = open_dataset(DataConfig(root=tmp_path), ["field", "building"])
+
+    def note(**given):
+        return simulated_note(dataset.pairs, SimulateConfig(**given), dataset.scheme)
+
+    told = note(sampler="points", n=1000)
+    assert told.startswith("Fewer points than asked: building 400 of 1,000 (in 1 of 2 scenes);")
+    assert note(sampler="scribbles", n=1500).startswith("Fewer scribbles than asked: field 1,200 of 1,500 (in 1 of 2")
+    assert "field 2,800 of 10,000 (in 2 of 2 scenes), building 400 of 5,000 (in 1" in note(sampler="per_class", n=5000)
+    assert note(sampler="points", n=400) is None, "a class that a scene lacks altogether is nothing to tell"
+    assert note(sampler="pixels", fraction=0.5) is None
+    assert simulated_note(dataset.pairs, None, dataset.scheme) is None
+    few = simulate_pairs(dataset.pairs, SimulateConfig(sampler="points", n=1000))
+    assert [p.labels.counts(2).tolist() for p in few] == [[1000, 400], [1000, 0]]
 
 
 # Pairing by name

@@ -184,5 +184,22 @@ def test_folds_of_blocks():
 def test_folds_that_cannot_be_made():
     with pytest.raises(DataError, match="at least 2"):
         split_folds(TILES, SplitConfig(by="scene"), 0, 3)
-    with pytest.raises(DataError, match="5 folds need at least 5"):
+    with pytest.raises(DataError, match=r"5 folds need at least 5 values of the pattern; there are 4\. Give 4 folds"):
         split_folds(TILES, SplitConfig(by="pattern", pattern="(tile[0-9]+)", folds=5), 0, 3)
+    with pytest.raises(DataError, match=r"13 folds need at least 13 scenes; there are 12\."):
+        split_folds(TILES, SplitConfig(by="scene", folds=13), 0, 3)
+
+
+def test_folds_that_the_test_side_leaves_too_few_values_for():
+    taken = SplitConfig(by="pattern", pattern="(tile[0-9]+)", train=("tile1",), test=("tile3",), folds=2)
+    with pytest.raises(DataError, match=r"there is 1, as split\.test takes 1 of 2\. Leave out split\.test"):
+        split_folds(TILES[:6], taken, 0, 3)
+    published = [pair("a", split="train"), pair("b", split="train"), pair("c", split="test")]
+    with pytest.raises(DataError, match=r"there are 2, as the test side of the dataset takes 1 of 3\. Give 2 folds"):
+        split_folds(published, SplitConfig(by="files", folds=3), 0, 3)
+
+
+def test_what_the_pattern_is_not_found_in_is_no_fold():
+    config = SplitConfig(by="pattern", pattern="(tile[0-9]+)", folds=3)
+    with pytest.raises(DataError, match="there are 2"):
+        split_folds([*TILES[:6], pair("other")], config, 0, 3)

@@ -95,7 +95,7 @@ def test_plans_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"scenes that are not there:\na"):
         split_pairs([pair("b")], config, 0, 3)
     more = split_pairs([pair("a"), pair("new", 1)], config, 0, 3)
-    assert any("1 pairs are not in the split plan" in note for note in more.notes)
+    assert any("Left out, since not in the split plan: 1 pair." in note for note in more.notes)
     with pytest.raises(DataError, match="leave out either"):
         split_folds([pair("a")], SplitConfig(plan=path, folds=2), 0, 3)
 

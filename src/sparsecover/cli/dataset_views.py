@@ -80,7 +80,7 @@ def show_split(split: "Split", scheme: "ClassScheme") -> None:
 
 
 def show_spent(spent: "Spent") -> None:
-    """Kept labels by class and in all."""
+    """Kept labels by class and in all; classes that fell short."""
     table = Table("code", "class", "of pixels", "kept", "share")
     for column in table.columns[2:]:
         column.justify = "right"
@@ -91,6 +91,8 @@ def show_spent(spent: "Spent") -> None:
     total, kept = spent.available.sum(), spent.kept.sum()
     table.add_row("", "all", f"{total:,}", f"{kept:,}", _share(kept, total))
     out.print(table)
+    for note in spent.notes:
+        out.print("[dim]note[/]   ", Text(note))
 
 
 def _share(part: int, whole: int) -> str:

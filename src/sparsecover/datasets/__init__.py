@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sparsecover.datasets.pair import Pair as Pair
     from sparsecover.datasets.pair import check_sampler as check_sampler
     from sparsecover.datasets.pair import simulate_pairs as simulate_pairs
+    from sparsecover.datasets.pair import simulated_note as simulated_note
     from sparsecover.datasets.split import Split as Split
     from sparsecover.datasets.split import apply_plan as apply_plan
     from sparsecover.datasets.split import split_folds as split_folds
@@ -40,6 +41,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "Pair": "pair",
         "check_sampler": "pair",
         "simulate_pairs": "pair",
+        "simulated_note": "pair",
         "Split": "split",
         "apply_plan": "split",
         "split_folds": "split",

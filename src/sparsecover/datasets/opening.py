@@ -19,6 +19,7 @@ from sparsecover.errors import (
     DataError,
     LabelsElsewhere,
     SparseCoverError,
+    UnknownCodes,
     counted,
     listed,
     nearest,
@@ -33,6 +34,7 @@ from sparsecover.labels import (
     burn_label_set,
     is_vector,
     scheme_of,
+    unknown_in_files,
     vector_values,
 )
 from sparsecover.raster import Scene, drop_empty_bands, open_scene
@@ -100,26 +102,48 @@ def open_listing(listing: Listing, config: DataConfig, classes: Classes = None) 
         labels = _labels(item, config, scheme, unlabelled, notes)
         return _finish(item, labels, config, in_memory, notes)
 
-    pairs = _each(opened, finish, skip, left_out)
+    files = len({item.entry.labels for item in opened})
+    pairs = _each(opened, finish, skip, left_out, files)
     notes += left_out
     if in_memory and not any(pair.labels.counts(len(scheme)).any() for pair in pairs):
         raise DataError("No labelled pixel in any of the label files.\n" + summary(notes))
     return Dataset(pairs, scheme, notes, left_out)
 
 
-def _each(items: Sequence[Item], action: Callable[[Item], Result], skip: bool, left_out: list[str]) -> list[Result]:
-    """The results of an action; failures of single items are raised together at the end, or noted."""
-    results, problems = [], []
+def _each(
+    items: Sequence[Item], action: Callable[[Item], Result], skip: bool, left_out: list[str], files: int = 0
+) -> list[Result]:
+    """The results of an action; failures of single items are raised together at the end, or noted.
+
+    Args:
+        files: label files of the set.
+    """
+    results: list[Result] = []
+    problems: list[SparseCoverError] = []
     for item in items:
         try:
             results.append(action(item))
         except SparseCoverError as error:
             if len(items) == 1 and not skip:
                 raise
-            problems.append(str(error))
+            problems.append(error)
     if problems:
-        _refuse(problems, "file", "cannot be used", skip, "data.on_read_error=skip", left_out)
+        _refuse_files(problems, skip, left_out, files)
     return results
+
+
+def _refuse_files(problems: Sequence[SparseCoverError], skip: bool, left_out: list[str], files: int) -> None:
+    """Where nothing is wrong but codes without a class, these are told once: it is the classes that must change."""
+    unknown = [problem for problem in problems if isinstance(problem, UnknownCodes)]
+    if len(unknown) < len(problems):
+        texts = [str(problem) for problem in problems]
+        _refuse(texts, "file", "cannot be used", skip, "data.on_read_error=skip", left_out)
+        return
+    told = unknown_in_files(unknown, files)
+    if not skip:
+        raise DataError(told)
+    paths = list(dict.fromkeys(problem.path for problem in unknown))
+    left_out.append(f"Left out, {counted(paths, 'file')} with codes that are no class:\n{summary(paths)}\n{told}")
 
 
 def _refuse(problems: Sequence[str], noun: str, what: str, skip: bool, setting: str, left_out: list[str]) -> None:
@@ -156,7 +180,8 @@ def _same_bands(opened: Sequence[_Opened], skip: bool, left_out: list[str]) -> l
     """Only scenes with the number of bands that most have; grey or CMYK files among RGB ones are reported."""
     bands = [len(o.scene.bands) for o in opened]
     usual = Counter(bands).most_common(1)[0][0]
-    odd = [f"{o.entry.name} has {n} bands, most have {usual}" for o, n in zip(opened, bands, strict=True) if n != usual]
+    others = [o for o, n in zip(opened, bands, strict=True) if n != usual]
+    odd = [f"{o.entry.name} has {counted(o.scene.bands, 'band')}, most have {usual}" for o in others]
     if odd:
         _refuse(odd, "scene", "with other bands", skip, "data.on_read_error=skip", left_out)
     return [o for o, n in zip(opened, bands, strict=True) if n == usual]

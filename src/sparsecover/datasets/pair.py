@@ -9,7 +9,7 @@ from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.config import SimulateConfig
 from sparsecover.errors import LabelError
 from sparsecover.grid import Window
-from sparsecover.labels import LabelFile, LabelRaster, simulate_labels
+from sparsecover.labels import LabelFile, LabelRaster, fewer_than_asked, simulate_labels
 from sparsecover.labels.arrays import Indices
 from sparsecover.raster import Scene
 
@@ -67,6 +67,14 @@ def check_sampler(config: SimulateConfig | None) -> None:
 def simulate_pairs(pairs: Sequence[Pair], config: SimulateConfig) -> list[Pair]:
     """Pairs that keep only a simulated part of their labels, the same for the same seed and names of the pairs."""
     return [_simulate(pair, config) for pair in pairs]
+
+
+def simulated_note(pairs: Sequence[Pair], config: SimulateConfig | None, scheme: ClassScheme) -> str | None:
+    """Which classes have fewer labelled pixels than ``simulate_pairs`` is to draw of each pair; None where none has."""
+    if config is None or config.n is None:
+        return None
+    counts = [pair.labels.counts(len(scheme)) for pair in pairs]
+    return fewer_than_asked(counts, scheme.names, config.sampler, config.n)
 
 
 def _simulate(pair: Pair, config: SimulateConfig) -> Pair:

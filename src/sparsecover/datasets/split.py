@@ -15,7 +15,7 @@ from sparsecover.datasets.layouts.pairing import natural
 from sparsecover.datasets.pair import Pair
 from sparsecover.datasets.split_parts import Parts, deal_groups, group_pairs, sides_in, take_sides, with_sides
 from sparsecover.datasets.split_plan import SceneSide, SplitPlan
-from sparsecover.errors import DataError, summary
+from sparsecover.errors import DataError, counted, summary
 from sparsecover.labels import LabelFile, assign_groups, class_counts, pixel_weights
 
 AUTO_BUFFER_PX = 64
@@ -108,8 +108,8 @@ def apply_plan(pairs: Sequence[Pair], plan: SplitPlan, num_classes: int) -> Spli
     else:
         named = [planned[pair.key].side for pair in known]
         split = _whole(known, [None if side is None else SIDES.index(side) for side in named], plan.by)
-    if len(known) < len(pairs):
-        split.notes.append(f"{len(pairs) - len(known)} pairs are not in the split plan and were left out.")
+    if others := [pair for pair in pairs if pair.key not in planned]:
+        split.notes.append(f"Left out, since not in the split plan: {counted(others, 'pair')}.")
     return _checked(split, {"train"}, num_classes)
 
 
@@ -149,10 +149,9 @@ def _fold_pairs(
     side = _sides(pairs, config, seed, num_classes) if config.test or config.by == "files" else [TRAIN] * len(pairs)
     rest = [pair for pair, s in zip(pairs, side, strict=True) if s != TEST]
     unit = _pattern_values(rest, config) if config.by == "pattern" else [_scene_key(pair) for pair in rest]
-    if len(set(unit)) < folds:
-        raise DataError(
-            f"{folds} folds need at least {folds} scenes (or values of the pattern); there are {len(set(unit))}."
-        )
+    if len(_distinct(unit)) < folds:
+        whole = _pattern_values(pairs, config) if config.by == "pattern" else [_scene_key(pair) for pair in pairs]
+        raise DataError(_too_many_folds(config, folds, len(_distinct(unit)), len(_distinct(whole))))
     dealt = iter(_deal(rest, unit, [1 / folds] * folds, seed, num_classes))
     number = [TEST if s == TEST else next(dealt) for s in side]
     tested = [s == TEST for s in side]
@@ -160,6 +159,24 @@ def _fold_pairs(
         _whole(pairs, [_fold_side(n, fold, test) for n, test in zip(number, tested, strict=True)], config.by)
         for fold in range(folds)
     ]
+
+
+def _distinct(units: Sequence[str | None]) -> set[str]:
+    return {unit for unit in units if unit is not None}
+
+
+def _too_many_folds(config: SplitConfig, folds: int, left: int, whole: int) -> str:
+    """Why so many folds cannot be made of the units ``left`` of the ``whole``, and what to do."""
+    units = "values of the pattern" if config.by == "pattern" else "scenes"
+    taker = "split.test" if config.test else "the test side of the dataset"
+    taken = f", as {taker} takes {whole - left} of {whole}" if left < whole else ""
+    ways = [f"give {left} folds"] if left > 1 else []
+    ways += ["leave out split.test"] if taken and config.test else []
+    ways += ["divide within scenes (split.by: block)"]
+    return (
+        f"{folds} folds need at least {folds} {units}; there {'is' if left == 1 else 'are'} {left}{taken}. "
+        f"{', or '.join(ways).capitalize()}."
+    )
 
 
 def _fold_side(number: int | None, fold: int, test: bool) -> int | None:

@@ -16,6 +16,7 @@ from sparsecover.experiments.publishing import publish, write_tables
 from sparsecover.experiments.recipe import Recipe
 from sparsecover.experiments.running import Task, run_tasks
 from sparsecover.experiments.shelf import find_recipe, paths_start
+from sparsecover.experiments.sides import check_sides
 from sparsecover.experiments.summary import CellScores
 from sparsecover.experiments.tables import failures
 from sparsecover.metrics import miou
@@ -83,7 +84,7 @@ def run_experiment(
 
     Raises:
         ConfigError: no such recipe, or one that cannot be meant.
-        DataError: its data is not there.
+        DataError: its data is not there, or cannot be divided as any of its jobs asks.
         KeyboardInterrupt, SystemExit: stopped by Ctrl-C or SIGTERM; the tables of what is done are written.
     """
     reporter, path = reporter or Silent(), find_recipe(recipe)
@@ -96,8 +97,9 @@ def run_experiment(
     with ExitStack() as alone:
         with results_in(Path(out), "report.html", overwrite=True) as folder:  # data that is not there leaves none
             alone.enter_context(_alone(folder))
-            tasks = _tasks(planned, folder, reporter)
-        return _run(_Study(plan, folder, tasks, reporter), max(1, jobs), device)
+            study = _Study(plan, folder, _tasks(planned, folder, reporter), reporter)
+            check_sides(task.job for task in study.left())
+        return _run(study, max(1, jobs), device)
 
 
 @contextmanager

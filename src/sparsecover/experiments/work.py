@@ -17,15 +17,16 @@ import psutil
 import torch
 
 from sparsecover.checkpoint import Checkpoint, load_checkpoint
-from sparsecover.datasets import Dataset, Pair, Split, open_dataset
+from sparsecover.datasets import Pair, open_dataset
 from sparsecover.errors import DataError, SparseCoverError
 from sparsecover.evaluation import Accumulator
 from sparsecover.experiments.jobs import Job
 from sparsecover.experiments.outcome import RESULT
 from sparsecover.experiments.sheets import save_samples
+from sparsecover.experiments.sides import sides_of
 from sparsecover.pipeline.files import write_file
 from sparsecover.pipeline.scoring import gather_scores
-from sparsecover.pipeline.splitting import PLAN, split_dataset, split_dataset_folds
+from sparsecover.pipeline.splitting import PLAN
 from sparsecover.pipeline.training import training_sides
 from sparsecover.training import fit
 from sparsecover.training.device import resolve_device
@@ -60,12 +61,15 @@ def work(job: Job, folder: Path, digest: str, device: str, slot: int, parallel: 
 def _result(job: Job, folder: Path, device: str) -> dict[str, Any]:
     start, earlier = time.monotonic(), trained_seconds(folder)
     dataset = open_dataset(job.config.data, job.config.classes)
-    split, scored = _sides(job, dataset)
+    split, scored = sides_of(job, dataset)
+    log = _Log()
+    for note in (*dataset.notes, *split.notes):
+        log.note(note)
     split.plan.write(folder / PLAN)
     sides = training_sides(split, job.config, validate=job.fold_index is None)  # a dealt-out fold scores the end alone
     checkpoint = fit(
         sides.train, job.config, folder, scheme=dataset.scheme, validation=sides.validation, apart=sides.apart,
-        device=device, resume=True, reporter=_Log(),
+        device=device, resume=True, reporter=log,
     )  # fmt: skip
     chosen = folder / f"{job.checkpoint}.safetensors"
     checkpoint = load_checkpoint(chosen) if chosen.is_file() else checkpoint  # a forest has only its last
@@ -83,17 +87,6 @@ def _result(job: Job, folder: Path, device: str) -> dict[str, Any]:
         "peak_memory_mib": round(peak_bytes() / 2**20),
         "gpu_memory_mib": round(used_bytes("cuda") / 2**20) if resolve_device(device) == "cuda" else None,
     }
-
-
-def _sides(job: Job, dataset: Dataset) -> tuple[Split, list[Pair]]:
-    """The split, and the pairs that score."""
-    if job.fold_index is not None:
-        split = split_dataset_folds(dataset, job.config)[job.fold_index]
-        return split, split.validation
-    split = split_dataset(dataset, job.config)
-    if not split.sides[job.score]:
-        raise DataError(f"The split leaves no {job.score} scenes to score on; set score or split.{job.score}.")
-    return split, split.sides[job.score]
 
 
 def _was_steered(job: Job, folder: Path) -> bool:

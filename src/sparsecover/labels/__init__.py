@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sparsecover.labels.burn import Conflict as Conflict
     from sparsecover.labels.code_table import CodeTable as CodeTable
     from sparsecover.labels.coding import scheme_of as scheme_of
+    from sparsecover.labels.coding import unknown_in_files as unknown_in_files
     from sparsecover.labels.features import is_vector as is_vector
     from sparsecover.labels.features import place_features as place_features
     from sparsecover.labels.features import read_features as read_features
@@ -34,12 +35,14 @@ if TYPE_CHECKING:
     from sparsecover.labels.shared_ground import apart_on_ground as apart_on_ground
     from sparsecover.labels.shared_ground import ground_of as ground_of
     from sparsecover.labels.shared_ground import sharing_ground as sharing_ground
+    from sparsecover.labels.simulate import fewer_than_asked as fewer_than_asked
     from sparsecover.labels.simulate import simulate_labels as simulate_labels
     from sparsecover.labels.simulate_windows import simulate_file as simulate_file
     from sparsecover.labels.vector import burn_label_set as burn_label_set
     from sparsecover.labels.vector import burn_labels as burn_labels
     from sparsecover.labels.vector import count_features as count_features
     from sparsecover.labels.vector import vector_values as vector_values
+    from sparsecover.labels.vectorize import check_vector_file as check_vector_file
     from sparsecover.labels.vectorize import labels_to_vectors as labels_to_vectors
     from sparsecover.labels.vectorize import write_label_vectors as write_label_vectors
     from sparsecover.labels.weights import class_counts as class_counts
@@ -51,6 +54,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "check_memory": "arrays",
         "Conflict": "burn",
         "scheme_of": "coding",
+        "unknown_in_files": "coding",
         "is_vector": "features",
         "place_features": "features",
         "read_features": "features",
@@ -74,12 +78,14 @@ __all__, __getattr__, __dir__ = lazy_names(
         "apart_on_ground": "shared_ground",
         "ground_of": "shared_ground",
         "sharing_ground": "shared_ground",
+        "fewer_than_asked": "simulate",
         "simulate_labels": "simulate",
         "simulate_file": "simulate_windows",
         "burn_label_set": "vector",
         "burn_labels": "vector",
         "count_features": "vector",
         "vector_values": "vector",
+        "check_vector_file": "vectorize",
         "labels_to_vectors": "vectorize",
         "write_label_vectors": "vectorize",
         "class_counts": "weights",

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from sparsecover.classes import MAX_CLASSES, ClassScheme
-from sparsecover.errors import LabelError, nearest
+from sparsecover.errors import LabelError, UnknownCodes, nearest
 from sparsecover.labels.arrays import Indices
 
 Values = list[int] | list[str]
+
+_CODES_TOLD = 12
 
 
 def class_column(frame: pd.DataFrame, field: str | None, path: str | Path) -> "pd.Series[object]":
@@ -111,11 +113,50 @@ def encode(values: Collection[int | str], scheme: ClassScheme, what: str) -> Ind
 
 def refuse_unknown(counts: Mapping[Any, int], scheme: ClassScheme, what: str) -> None:
     """Raise LabelError if any value is not in the scheme; the message lists values, counts and known classes."""
-    if not counts:
-        return
-    listed = ", ".join(f"{value} ({count} times)" for value, count in sorted(counts.items(), key=str)[:12])
-    known = ", ".join(f"{c.code} {c.name}" if str(c.code) != c.name else c.name for c in scheme.classes)
-    raise LabelError(
-        f"{what} holds classes that are not among those given: {listed}. Known: {known}. "
+    if counts:
+        raise LabelError(_unknown(counts, scheme, what))
+
+
+def refuse_unknown_codes(counts: Mapping[Any, int], scheme: ClassScheme, what: str, path: str) -> None:
+    """As ``refuse_unknown``, for codes or colours of a label raster; what it raises is UnknownCodes."""
+    if counts:
+        raise UnknownCodes(_unknown(counts, scheme, f"{what} {path}"), path, counts, _in_words(scheme))
+
+
+def unknown_in_files(errors: Sequence[UnknownCodes], files: int) -> str:
+    """One message on the codes (or colours) without a class in some of a set's label files.
+
+    Args:
+        files: label files of the set, those without such codes included.
+    """
+    found: dict[Any, Counter[str]] = {}
+    for error in errors:
+        for code, pixels in error.pixels.items():
+            found.setdefault(code, Counter())[error.path] += pixels
+    codes = sorted(found, key=lambda code: (isinstance(code, str), code))
+    told = ", ".join(_occurrence(code, found[code], files) for code in codes[:_CODES_TOLD])
+    more = f" and {len(codes) - _CODES_TOLD} more" if len(codes) > _CODES_TOLD else ""
+    them = "it" if len(codes) == 1 else "them"
+    return (
+        f"{told[0].upper()}{told[1:]}{more}; the classes are {errors[0].known}. "
+        f"Add {them} to the classes, or list {them} as unlabelled (--unlabelled, data.unlabelled)."
+    )
+
+
+def _occurrence(code: int | str, pixels: Counter[str], files: int) -> str:
+    what = f"colour {code}" if isinstance(code, str) else f"code {code}"
+    first = f"{'first in ' if len(pixels) > 1 else ''}{next(iter(pixels))}"
+    of = f"{files} label file{'' if files == 1 else 's'}"
+    return f"{what} occurs in {len(pixels)} of {of} ({pixels.total():,} pixels, {first})"
+
+
+def _unknown(counts: Mapping[Any, int], scheme: ClassScheme, what: str) -> str:
+    listed = ", ".join(f"{value} ({count} times)" for value, count in sorted(counts.items(), key=str)[:_CODES_TOLD])
+    return (
+        f"{what} holds classes that are not among those given: {listed}. Known: {_in_words(scheme)}. "
         "Add them to the classes, or list them as unlabelled (--unlabelled, data.unlabelled)."
     )
+
+
+def _in_words(scheme: ClassScheme) -> str:
+    return ", ".join(f"{c.code} {c.name}" if str(c.code) != c.name else c.name for c in scheme.classes)

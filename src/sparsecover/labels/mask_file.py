@@ -18,7 +18,7 @@ from sparsecover.grid import Grid, Window, tiles
 from sparsecover.labels.arrays import Indices, Mask
 from sparsecover.labels.code_lookup import Codes, count_codes, look_up
 from sparsecover.labels.code_table import CodeTable, category_names, palette
-from sparsecover.labels.coding import integral, refuse_unknown
+from sparsecover.labels.coding import integral, refuse_unknown_codes
 from sparsecover.labels.features import is_table, is_vector
 from sparsecover.raster.gdal import CACHE_BYTES, GDAL_ERRORS, cache_for, environment, handle, reason, stamp
 
@@ -145,11 +145,11 @@ class MaskFile:
         return out
 
     def refuse(self, unknown: Counter[int], scheme: ClassScheme) -> None:
-        """Raise LabelError for codes or colours that the scheme does not have."""
+        """Raise UnknownCodes for codes or colours that the scheme does not have."""
         if self.by_color:
-            named = Counter({f"#{color:06X}": n for color, n in unknown.items()})
-            refuse_unknown(named, scheme, f"The colour mask {self.path}")
-        refuse_unknown(unknown, scheme, f"The label raster {self.path}")
+            named = {f"#{color:06X}": n for color, n in unknown.items()}
+            refuse_unknown_codes(named, scheme, "The colour mask", self.path)
+        refuse_unknown_codes(unknown, scheme, "The label raster", self.path)
 
     def _read(self, window: Window) -> tuple[npt.NDArray[Any], Mask]:
         source = handle(self.path, self.version)

@@ -1,11 +1,12 @@
 """Simulated partial labels: what training sees when only a part of a dense mask is given."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sparsecover.classes import UNLABELLED
+from sparsecover.classes import UNLABELLED, in_words
 from sparsecover.errors import LabelError, nearest
 from sparsecover.labels.arrays import Indices
 from sparsecover.labels.samplers import SAMPLERS
@@ -56,6 +57,33 @@ def simulate_labels(
     for window, part in sample(lambda window: values[window.slices], height, width, sampler, budget, **options):
         out[window.slices] = part
     return out
+
+
+def fewer_than_asked(
+    counts: Sequence[npt.NDArray[np.int64]], names: Sequence[str], sampler: str, n: int | None
+) -> str | None:
+    """A note on classes of which scenes have some pixels, but fewer than the ``n`` asked of each scene; else None.
+
+    Args:
+        counts: labelled pixels of each scene by class, int64[K].
+        names: of the classes.
+        n: as in ``simulate_labels``; None: a fraction was asked, of which no class falls short.
+
+    >>> fewer_than_asked([np.array([50, 2779, 0])], ["water", "building", "road"], "points", 50)
+    >>> fewer_than_asked([np.array([50, 2779, 0])], ["water", "building", "road"], "points", 3000)
+    'Fewer points than asked: water 50 of 3,000, building 2,779 of 3,000; these are all labelled pixels there are.'
+    """
+    held = np.array(counts, np.int64).reshape(-1, len(names))
+    short = (held > 0) & (held < (n or 0))
+    told = []
+    for k in np.flatnonzero(short.any(axis=0)).tolist():
+        scenes = int(short[:, k].sum())
+        where = f" (in {scenes} of {len(held)} scenes)" if len(held) > 1 else ""
+        told.append(f"{in_words(names[k])} {held[short[:, k], k].sum():,} of {scenes * (n or 0):,}{where}")
+    if not told:
+        return None
+    things = "pixels" if sampler == "per_class" else sampler
+    return f"Fewer {things} than asked: {', '.join(told)}; these are all labelled pixels there are."
 
 
 def make_budget(

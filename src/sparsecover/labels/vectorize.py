@@ -13,6 +13,7 @@ from scipy.ndimage import label
 
 from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.errors import LabelError, OutputError
+from sparsecover.grid import Grid
 from sparsecover.labels.label_raster import LabelRaster
 
 _POINTS_BELOW = 2.0  # labelled pixels for each patch of them: fewer are clicks, more are drawn shapes
@@ -31,8 +32,7 @@ def labels_to_vectors(labels: LabelRaster, scheme: ClassScheme, outlines: bool |
     Raises:
         LabelError: no georeferencing, or no label.
     """
-    if not labels.grid.is_georeferenced:
-        raise LabelError("Labels without georeferencing cannot be written as vectors; write a raster (.tif) instead.")
+    _check_place(labels.grid)
     labelled = labels.values != UNLABELLED
     if not labelled.any():
         raise LabelError("There is no labelled pixel to write.")
@@ -49,6 +49,17 @@ def labels_to_vectors(labels: LabelRaster, scheme: ClassScheme, outlines: bool |
         index = np.array([int(value) for _, value in drawn])
     codes, names = np.array(scheme.codes), np.array(scheme.names, object)
     return gpd.GeoDataFrame({"code": codes[index], "class": names[index]}, geometry=geometry, crs=labels.grid.crs)
+
+
+def check_vector_file(path: Path, grid: Grid, *, overwrite: bool = False) -> None:
+    """Refuse what ``write_label_vectors`` could not write for labels on a grid, before these are made.
+
+    Raises:
+        OutputError: another ending than .gpkg, or a file that is there already.
+        LabelError: no georeferencing.
+    """
+    _check_path(path, overwrite)
+    _check_place(grid)
 
 
 def write_label_vectors(
@@ -69,10 +80,7 @@ def write_label_vectors(
         OutputError: another ending than .gpkg, a file that is there already, or a folder that cannot be written to.
         LabelError: no georeferencing, or no label.
     """
-    if path.suffix.lower() != ".gpkg":
-        raise OutputError(f"Vector labels are written as GeoPackage; {path} does not end in .gpkg.")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists already. Ask for it to be overwritten (--overwrite), or name another file.")
+    _check_path(path, overwrite)
     frames = _frames([labels] if isinstance(labels, LabelRaster) else labels, scheme, outlines)
     try:
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
@@ -86,6 +94,18 @@ def write_label_vectors(
         raise
     except (OSError, RuntimeError) as error:  # pyogrio's errors are RuntimeErrors
         raise OutputError(f"{path} cannot be written: {error}.") from error
+
+
+def _check_path(path: Path, overwrite: bool) -> None:
+    if path.suffix.lower() != ".gpkg":
+        raise OutputError(f"Vector labels are written as GeoPackage; {path} does not end in .gpkg.")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already. Ask for it to be overwritten (--overwrite), or name another file.")
+
+
+def _check_place(grid: Grid) -> None:
+    if not grid.is_georeferenced:
+        raise LabelError("Labels without georeferencing cannot be written as vectors; write a raster (.tif) instead.")
 
 
 def _frames(parts: Iterable[LabelRaster], scheme: ClassScheme, outlines: bool | None) -> Iterator[gpd.GeoDataFrame]:

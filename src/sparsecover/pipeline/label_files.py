@@ -18,7 +18,9 @@ from sparsecover.labels import (
     LabelRaster,
     LabelSet,
     MaskFile,
+    check_vector_file,
     count_features,
+    fewer_than_asked,
     is_vector,
     open_labels,
     read_labels,
@@ -43,11 +45,15 @@ def burn_to_file(
 
 @dataclass(frozen=True)
 class Spent:
-    """The exact budget of simulated labels: labelled pixels of the dense mask and kept ones, by class, int64 [K]."""
+    """The exact budget of simulated labels: labelled pixels of the dense mask and kept ones, by class, int64 [K].
+
+    ``notes`` name classes that have fewer than were asked for.
+    """
 
     scheme: ClassScheme
     available: npt.NDArray[np.int64]
     kept: npt.NDArray[np.int64]
+    notes: tuple[str, ...] = ()
 
 
 def simulate_to_file(
@@ -73,7 +79,12 @@ def simulate_to_file(
     Raises:
         LabelError: a mask that cannot be used, or a request that cannot be meant; OutputError: see ``out``.
     """
+    as_vectors = out.suffix.lower() == ".gpkg"
+    if not as_vectors:
+        _check_raster_name(out)
     file = MaskFile.open(mask)
+    if as_vectors:
+        check_vector_file(out, file.grid, overwrite=overwrite)
     table = file.scan(tuple(unlabelled)) if classes is None else CodeTable()
     scheme = table.scheme() if classes is None else ClassScheme.from_config(classes)
     if not len(scheme):
@@ -90,16 +101,17 @@ def simulate_to_file(
             np.add(kept, part.counts(len(scheme)), out=kept)
             yield window, part
 
-    if out.suffix.lower() == ".gpkg":
+    if as_vectors:
         outlines = sampler in _DRAWN
         write_label_vectors((part for _, part in parts()), scheme, out, outlines=outlines, overwrite=overwrite)
     else:
-        _check_raster_name(out)
         with MapWriter(out, file.grid, scheme=scheme, overwrite=overwrite, overviews=False) as writer:
             for window, part in parts():
                 writer.write(window, scheme.encode(part.values))
-    counted = [table.pixels[code] for code in scheme.codes] if classes is None else dense.counts(len(scheme))
-    return Spent(scheme, np.asarray(counted), kept)
+    counts = [table.pixels[code] for code in scheme.codes] if classes is None else dense.counts(len(scheme))
+    available = np.asarray(counts)
+    short = fewer_than_asked([available], scheme.names, sampler, n)
+    return Spent(scheme, available, kept, (short,) if short else ())
 
 
 def describe_labels(labels: str | Path, scene: str | Path | None, **label_options: Any) -> CheckResult:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sparsecover.config import Config
-from sparsecover.datasets import Dataset, Split, open_dataset, split_folds, split_pairs
+from sparsecover.datasets import Dataset, Split, open_dataset, simulated_note, split_folds, split_pairs
 from sparsecover.errors import OutputError
 from sparsecover.patches import auto_size_px
 
@@ -11,17 +11,28 @@ PLAN = "split.json"
 
 
 def split_dataset(dataset: Dataset, config: Config) -> Split:
-    """Training, validation and test side; the automatic buffer between them is a training window wide."""
-    return split_pairs(
+    """Training, validation and test side; the automatic buffer between them is a training window wide.
+
+    Classes that have fewer labels for training than ``data.simulate`` asks for are noted.
+    """
+    split = split_pairs(
         dataset.pairs, config.split, config.seed, len(dataset.scheme), patch_px=_patch_px(dataset, config)
     )
+    if short := simulated_note(split.train, config.data.simulate, dataset.scheme):
+        split.notes.append(short)
+    return split
 
 
 def split_dataset_folds(dataset: Dataset, config: Config) -> list[Split]:
-    """The splits of a cross-validation; buffers are as in ``split_dataset``."""
-    return split_folds(
+    """The splits of a cross-validation; buffers and notes are as in ``split_dataset``, the latter of one fold."""
+    splits = split_folds(
         dataset.pairs, config.split, config.seed, len(dataset.scheme), patch_px=_patch_px(dataset, config)
     )
+    for number, split in enumerate(splits, start=1):
+        if short := simulated_note(split.train, config.data.simulate, dataset.scheme):
+            split.notes.append(f"Fold {number}: {short[0].lower()}{short[1:]}")
+            break  # the other folds are much alike
+    return splits
 
 
 def write_split(config: Config, out: Path, *, overwrite: bool = False) -> tuple[Split, Dataset]:
