@@ -134,6 +134,14 @@ def test_parts_that_do_not_exist_are_told_before_anything_runs(change: dict[str,
         plan_jobs(Recipe.from_dict(values), Path())
 
 
+def test_what_is_wrong_in_all_variations_is_not_told_of_one() -> None:
+    values = {"title": "t", "base": {"data": {"rezise": 0.5}}, "grid": {"method": {"a": {}, "b": {"seed": 1}}}}
+    with pytest.raises(ConfigError) as refused:
+        plan_jobs(Recipe.from_dict(values), Path())
+    assert "rezise" in str(refused.value)
+    assert not str(refused.value).startswith("a: ")
+
+
 def test_a_setting_that_the_grid_undoes_is_refused() -> None:
     every = {"one": {"data.simulate": {"n": 1}}, "two": {"data.simulate.n": 2}}
     grid = {"labels": every, "method": {"a": {"loss": {}}, "b": {}}}
@@ -233,6 +241,9 @@ def test_of_several_baselines_and_full_supervisions_the_best_counts(study: tuple
     assert "mIoU above method forest or wide (whichever is best) on" in legend(either, rows)
     assert "share of the mIoU of labels 100%, method forest or U-Net (whichever is best)." in legend(either, rows)
     assert "whichever" not in legend(given, rows)
+    none = summarize(given, jobs, {})
+    assert "Of full" not in legend(given, none)
+    assert "Gain" not in legend(given, none)
 
 
 def test_folds_of_one_run_are_pooled_and_their_spread_is_told() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from sparsecover.datasets import KNOWN
-from sparsecover.errors import ConfigError, OutputError
+from sparsecover.errors import ConfigError, OutputError, counted
 from sparsecover.experiments.data_digest import DataDigests
 from sparsecover.experiments.jobs import Job, plan_jobs
 from sparsecover.experiments.outcome import Outcome, state_of
@@ -116,7 +116,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _run(study: "_Study", parallel: int, device: str) -> ExperimentResult:
     reporter, folder = study.reporter, study.out
-    reporter.stage(f"{len(study.tasks)} jobs, {len(study.outcomes)} of them finished before")
+    reporter.stage(f"{counted(study.tasks, 'job')}, {len(study.outcomes)} of them finished before")
     reporter.progress(len(study.outcomes), len(study.tasks))
     left = study.left()
     if not left:

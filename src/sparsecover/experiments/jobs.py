@@ -5,7 +5,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +107,7 @@ def plan_jobs(recipe: Recipe, folder: Path) -> list[Job]:
         if name not in every:
             raise ConfigError(f"published names no cell of the grid: {name!r}. {nearest(name, every)}")
     jobs: list[Job] = []
-    problems: dict[str, str] = {}
+    problems: dict[str, list[str]] = {}
     for cell, name in zip(found, names, strict=True):
         try:
             of_cell = list(_jobs_of(recipe, cell, folder))
@@ -115,10 +115,15 @@ def plan_jobs(recipe: Recipe, folder: Path) -> list[Job]:
             _check_sides(of_cell[0])
             jobs += of_cell
         except (ConfigError, ModelError, LabelError) as error:
-            problems.setdefault(str(error), name)
+            problems.setdefault(str(error), []).append(name)
     if problems:
-        raise ConfigError("\n".join(f"{name}: {problem}" for problem, name in problems.items()))
+        raise ConfigError("\n".join(_told(problem, of, len(found)) for problem, of in problems.items()))
     return jobs
+
+
+def _told(problem: str, names: Sequence[str], cells: int) -> str:
+    """A problem with the first variation that has it; what all have lies in the base."""
+    return problem if len(names) == cells else f"{names[0]}: {problem}"
 
 
 def _check_names(config: Config) -> None:

@@ -166,9 +166,9 @@ def legend(recipe: Recipe, rows: Sequence[CellScores]) -> str:
     text += ["Labelled pixels are those that trained, and those of validation where they chose the network."]
     if any(row.interval for row in rows):
         text.append("95% interval: of the mIoU over scored scenes, drawn again with replacement.")
-    if recipe.full:
+    if recipe.full and any(row.share is not None for row in rows):
         text.append(f"Of full: share of the mIoU of {cell_words(recipe.full)}.")
-    if recipe.baseline:
+    if recipe.baseline and any(row.gain is not None for row in rows):
         text.append(
             f"Gain: mIoU above {cell_words(recipe.baseline)} on the same scenes, with its 95% interval over scenes "
             "where there are enough."

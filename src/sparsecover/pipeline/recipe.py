@@ -151,9 +151,8 @@ def _by_device(gpu: bool) -> dict[str, Any]:
 
 def _about_labels(counts: np.ndarray) -> str:
     present = counts[counts > 0]
-    return (
-        f"{int(counts.sum()):,} labelled pixels in {present.size} classes, {present.min():,} to {present.max():,} each"
-    )
+    each = f"{present.min():,}" + (f" to {present.max():,}" if present.min() < present.max() else "")
+    return f"{int(counts.sum()):,} labelled pixels in {present.size} classes, {each} each"
 
 
 def _about_training(config: Config, device: str, trained: int | None) -> list[str]:
