@@ -365,7 +365,7 @@ def test_an_option_of_the_chosen_network_needs_no_name_and_the_report_says_what_
     arguments = ("--labels", small.labels, "--field", "class", "--out", tmp_path / "out")
     result = cli("map", small.scene, *arguments, "--set", "model.estimate_shares=true", "--set", "model.hidden=32")
     assert result.returncode == 0, result.stderr
-    said = "How common classes are was not estimated: each class must be labelled in 20 places, squares of 64 px, "
+    said = "How common classes are was not estimated: each class must train in 20 places, squares of 64 px ("
     assert said in " ".join(result.stderr.split())
     report = (tmp_path / "out/report.html").read_text()
     assert said in report

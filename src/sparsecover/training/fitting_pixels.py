@@ -113,10 +113,10 @@ def _about_shares(run: Run) -> list[str]:
     shift, places = cast(LabelShift | None, run.model.shift), cast(dict[int, int], run.model.class_places)
     names = run.scheme.names
     if shift is None:
-        few = [f"{names[each]} in {count}" for each, count in places.items() if count < LEAST_PLACES]
+        few = [f"{names[each]}: {count}" for each, count in places.items() if count < LEAST_PLACES]
         why = (
-            f"each class must be labelled in {LEAST_PLACES} places, squares of {PLACE_PX} px, and labels that train are "
-            f"of {', '.join(few)}. Larger polygons show no place"
+            f"each class must train in {LEAST_PLACES} places, squares of {PLACE_PX} px ({', '.join(few)}). "
+            "Larger polygons show no place"
             if few
             else "that takes two classes with labels, and ground with data"
         )
