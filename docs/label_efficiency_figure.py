@@ -1,4 +1,4 @@
-"""Draw docs/label-efficiency.svg from the tables of docs/technical-report.md, so that the two never differ.
+"""Draw docs/label-efficiency.svg from the tables of docs/technical-report.md; to be run when these have changed.
 
 python docs/label_efficiency_figure.py
 """

@@ -86,9 +86,10 @@ def test_fewer_labels_than_asked_are_told_once(cli: Command, tmp_path: Path, fol
     assert result.returncode == 0, result.stderr
     told = result.stderr.replace("\n", " ")
     assert told.lower().count("fewer points than asked: class 3 ") == 1, told
-    assert "of 30,000,000 (in 3 of 3 scenes)" in told or folds
-    result = cli("check", "--config", config)
-    assert "points than asked" in result.stdout + result.stderr or folds
+    if not folds:
+        assert "of 30,000,000 (in 3 of 3 scenes)" in told
+        result = cli("check", "--config", config)
+        assert "points than asked" in result.stdout + result.stderr
 
 
 def test_what_is_left_out_on_demand_is_named_and_the_rest_trains(cli: Command, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from sparsecover.experiments.work import work
 from sparsecover.patches import HELD_OUT
 from sparsecover.training.hints import held_out_hints
 
-from .test_experiment import study
+from .test_experiment import rows_of, study
 
 FOREST = {"model": {"name": "random-forest", "trees": 5}}
 
@@ -114,6 +114,37 @@ def test_a_study_of_which_no_part_can_be_divided_is_refused_once_and_leaves_noth
     assert told.count(reason) == 1
     assert "begun" not in told
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_done_is_shown_anew_though_nothing_that_is_left_can_be_divided(tmp_path: Path) -> None:
+    recipe, out = half_wrong(tmp_path), tmp_path / "out"
+    assert run_experiment(recipe, out).exit_code == 2
+    (out / "report.html").unlink()
+    again = run_experiment(recipe, out)
+    assert [name for name, _ in again.failures] == ["forest, bad, seed 0"]
+    assert (out / "report.html").exists()
+
+
+def test_a_stopped_study_shows_what_failed_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, out = half_wrong(tmp_path), tmp_path / "out"
+    run_experiment(recipe, out)
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sparsecover.experiments.experiment.run_tasks", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(recipe, out)
+    rows = rows_of(out / "results.csv")
+    assert [row["state"] for row in rows] == [state for _, state in list_jobs(recipe, out)] == ["failed", "done"]
+    assert "tile9" in rows[0]["error"]
+
+
+def half_wrong(folder: Path) -> Path:
+    """A study of two jobs, the first of which tests on a scene that there is not."""
+    named = {"bad": {"split.test": ["tile9"]}, "good": {"split.test": ["tile1"]}}
+    base = {"split": {"by": "pattern", "pattern": "(tile[0-9])", "train": ["tile0"]}}
+    return varied(folder, base, grid={"method": {"forest": FOREST}}, folds=named)
 
 
 def test_a_job_tells_in_its_log_what_there_is_to_know_of_data_and_split(tmp_path: Path) -> None:

@@ -296,7 +296,8 @@ def test_classes_with_fewer_labels_than_are_to_be_drawn_are_named(tmp_path):
 
     told = note(sampler="points", n=1000)
     assert told.startswith("Fewer points than asked: building 400 of 1,000 (in 1 of 2 scenes);")
-    assert note(sampler="scribbles", n=1500).startswith("Fewer scribbles than asked: field 1,200 of 1,500 (in 1 of 2")
+    assert note(sampler="per_class", n=1500).startswith("Fewer pixels than asked: field 1,200 of 1,500 (in 1 of 2")
+    assert note(sampler="scribbles", n=1500) is None  # a stroke takes many pixels
     assert "field 2,800 of 10,000 (in 2 of 2 scenes), building 400 of 5,000 (in 1" in note(sampler="per_class", n=5000)
     assert note(sampler="points", n=400) is None, "a class that a scene lacks altogether is nothing to tell"
     assert note(sampler="pixels", fraction=0.5) is None

@@ -134,6 +134,12 @@ def test_parts_that_do_not_exist_are_told_before_anything_runs(change: dict[str,
         plan_jobs(Recipe.from_dict(values), Path())
 
 
+def test_an_option_that_only_one_network_has_names_it_in_studies_too() -> None:
+    base = {"split": {"by": "files", "validation": ["a"]}, "model": {"smooth_px": 4}}
+    given = Recipe.from_dict({"title": "t", "base": base, "grid": {"method": {"own": {}}}, "score": "validation"})
+    assert {job.config.model.name for job in jobs_of(given)} == {"hypercolumns"}
+
+
 def test_what_is_wrong_in_all_variations_is_not_told_of_one() -> None:
     values = {"title": "t", "base": {"data": {"rezise": 0.5}}, "grid": {"method": {"a": {}, "b": {"seed": 1}}}}
     with pytest.raises(ConfigError) as refused:

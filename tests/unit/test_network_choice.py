@@ -1,14 +1,11 @@
 """Labels choose the network where the user names none, and the reason is told."""
 
-import inspect
-
 import numpy as np
 import pytest
 
 from sparsecover.config import Config
-from sparsecover.errors import ConfigError
-from sparsecover.models.hypercolumns import Hypercolumns
-from sparsecover.models.unet import UNet
+from sparsecover.errors import ConfigError, MissingPartError, ModelError
+from sparsecover.models import check_model, list_models
 from sparsecover.pipeline.network_choice import (
     _FITTED_ALONE,
     CONTEXT_PX,
@@ -54,16 +51,22 @@ def test_a_configuration_of_data_alone_gets_the_network_the_labels_call_for():
 def test_options_that_only_one_network_has_name_it():
     own = {"smooth_px": 4}
     config = named_by_options(Config.from_dict({"model": own}))
-    assert (config.model.name, config.model.smooth_px, config.patches.size_px) == ("hypercolumns", 4, CONTEXT_PX)
+    assert config == Config.from_dict({"model": {"name": "hypercolumns", **own}})  # so that labels are divided alike
     for said in ({"model": {"name": "unet", **own}}, {"model": {"dropout": 0.2}}, {"seed": 1}):
         config = Config.from_dict(said)
         assert named_by_options(config) == config
 
 
-def test_the_options_that_name_a_network_are_its_own_alone():
-    options, others = (set(inspect.signature(network).parameters) for network in (Hypercolumns, UNet))
-    alone = {key.removeprefix("model.") for key in _FITTED_ALONE}
-    assert alone <= options - others
+@pytest.mark.parametrize("name", list_models())
+def test_the_options_that_name_a_network_are_its_own_alone(name):
+    options = {"hidden": 16, "smooth_px": 4, "edge_variance": 0.1, "estimate_shares": True}
+    assert {f"model.{option}" for option in options} == _FITTED_ALONE
+    if name == "hypercolumns":
+        check_model(name, options)
+        return
+    for option, value in options.items():
+        with pytest.raises((ModelError, MissingPartError), match=rf"{option}|not installed"):
+            check_model(name, {option: value})
 
 
 @pytest.mark.parametrize(
@@ -96,6 +99,7 @@ def test_map_takes_what_the_labels_call_for_unless_told_otherwise():
     for counts in (None, FEW, MANY):
         assert chosen(counts, settings=["model.estimate_shares=true"]) == "hypercolumns"
         assert chosen(counts, settings=["model.hidden=64"], minutes=3) == "hypercolumns"
+        assert chosen(counts, settings=["model={hidden: 64}"]) == "hypercolumns"
     assert chosen(FEW, settings=["model.name=unet", "model.hidden=64"]) == "unet"
     assert chosen(MANY, quick=True) == chosen(MANY, quick=True, model="random-forest-features")
     assert chosen(MANY, quick=True) == "random-forest-features"

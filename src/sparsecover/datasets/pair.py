@@ -70,8 +70,11 @@ def simulate_pairs(pairs: Sequence[Pair], config: SimulateConfig) -> list[Pair]:
 
 
 def simulated_note(pairs: Sequence[Pair], config: SimulateConfig | None, scheme: ClassScheme) -> str | None:
-    """Which classes have fewer labelled pixels than ``simulate_pairs`` is to draw of each pair; None where none has."""
-    if config is None or config.n is None:
+    """Which classes have fewer labelled pixels than ``simulate_pairs`` is to draw of each pair.
+
+    None where none has, or labels are in files, which are not read for a note.
+    """
+    if config is None or config.n is None or any(isinstance(pair.labels, LabelFile) for pair in pairs):
         return None
     counts = [pair.labels.counts(len(scheme)) for pair in pairs]
     return fewer_than_asked(counts, scheme.names, config.sampler, config.n)

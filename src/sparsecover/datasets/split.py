@@ -171,7 +171,7 @@ def _too_many_folds(config: SplitConfig, folds: int, left: int, whole: int) -> s
     taker = "split.test" if config.test else "the test side of the dataset"
     taken = f", as {taker} takes {whole - left} of {whole}" if left < whole else ""
     ways = [f"give {left} folds"] if left > 1 else []
-    ways += ["leave out split.test"] if taken and config.test else []
+    ways += ["leave out split.test"] if config.test and left < folds <= whole else []
     ways += ["divide within scenes (split.by: block)"]
     return (
         f"{folds} folds need at least {folds} {units}; there {'is' if left == 1 else 'are'} {left}{taken}. "

@@ -98,7 +98,9 @@ def run_experiment(
         with results_in(Path(out), "report.html", overwrite=True) as folder:  # data that is not there leaves none
             alone.enter_context(_alone(folder))
             study = _Study(plan, folder, _tasks(planned, folder, reporter), reporter)
-            check_sides(task.job for task in study.left())
+            if not study.outcomes:  # what is done is worth a new table, whatever became of the data
+                reporter.stage("Trying the split")
+                check_sides(task.job for task in study.left())
         return _run(study, max(1, jobs), device)
 
 
@@ -226,7 +228,9 @@ class _Study:
     def write_tables(self) -> None:
         """Those of all jobs, ended or not."""
         begun = {task.job.name for task in self.tasks if task.begun}
-        write_tables(self.out, self.recipe, self.jobs, self.outcomes, begun)
+        earlier = {task.job.name: task.outcome() for task in self.tasks if task.job.name not in self.outcomes}
+        failed = {name: outcome for name, outcome in earlier.items() if outcome}
+        write_tables(self.out, self.recipe, self.jobs, {**failed, **self.outcomes}, begun)
 
     def publish(self) -> ExperimentResult:
         """Everything, from the jobs that have ended."""

@@ -15,6 +15,7 @@ from sparsecover.config import Config, put_setting
 from sparsecover.datasets.layouts.base import SIDES
 from sparsecover.errors import ConfigError, LabelError, MissingPartError, ModelError, nearest
 from sparsecover.experiments.recipe import Changes, Choice, Recipe
+from sparsecover.pipeline.network_choice import named_by_options
 from sparsecover.training import check_parts
 
 Cell = dict[str, str]
@@ -166,7 +167,7 @@ def _jobs_of(recipe: Recipe, cell: Cell, folder: Path) -> Iterator[Job]:
             data = deepcopy(values)
             _change(data, changes)
             _seed(data, seed)
-            config = Config.from_dict(data).anchored(folder)
+            config = named_by_options(Config.from_dict(data)).anchored(folder)
             yield Job(cell, seed, fold, index, config, recipe.score, recipe.checkpoint, recipe.show_bands)
 
 

@@ -64,6 +64,8 @@ def fewer_than_asked(
 ) -> str | None:
     """A note on classes of which scenes have some pixels, but fewer than the ``n`` asked of each scene; else None.
 
+    Of strokes and polygons, which take many pixels each, none is counted.
+
     Args:
         counts: labelled pixels of each scene by class, int64[K].
         names: of the classes.
@@ -80,9 +82,9 @@ def fewer_than_asked(
         scenes = int(short[:, k].sum())
         where = f" (in {scenes} of {len(held)} scenes)" if len(held) > 1 else ""
         told.append(f"{in_words(names[k])} {held[short[:, k], k].sum():,} of {scenes * (n or 0):,}{where}")
-    if not told:
+    things = {"points": "points", "per_class": "pixels"}.get(sampler)
+    if not told or things is None:
         return None
-    things = "pixels" if sampler == "per_class" else sampler
     return f"Fewer {things} than asked: {', '.join(told)}; these are all labelled pixels there are."
 
 

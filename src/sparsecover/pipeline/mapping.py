@@ -24,7 +24,14 @@ from sparsecover.pipeline.inputs import Inputs, LabelOptions, Pair, count_labels
 from sparsecover.pipeline.map_division import plan_of
 from sparsecover.pipeline.map_job import BASELINE, Clock, MapJob
 from sparsecover.pipeline.provenance import command_line
-from sparsecover.pipeline.recipe import choose_recipe, explain_recipe, idle_comment, learns_in_epochs, network_in
+from sparsecover.pipeline.recipe import (
+    choose_recipe,
+    explain_recipe,
+    idle_comment,
+    learns_in_epochs,
+    names_network,
+    network_in,
+)
 from sparsecover.pipeline.reporting import map_report, map_views
 from sparsecover.pipeline.scene_files import expand
 from sparsecover.pipeline.splitting import PLAN
@@ -171,7 +178,8 @@ def make_map(
     counts = inputs.counts if folds else count_labels(split.train, len(inputs.scheme))
     config = choose(counts=counts)
     asked_for = quick or model is not None or network_in(settings) is not None
-    explained = functools.partial(explain_recipe, config, counts, gpu=gpu, asked_for=asked_for)
+    chosen = asked_for or names_network(settings)  # not by the labels
+    explained = functools.partial(explain_recipe, config, counts, gpu=gpu, asked_for=chosen)
     with results_in(Path(out), "report.html", resume=resume, overwrite=overwrite) as folder:
         job = MapJob(folder, inputs, config, device, resume, overwrite, reporter, clock)
         warnings = [str(finding) for finding in findings if finding.severity == "warning"]
@@ -188,10 +196,9 @@ def make_map(
         history = read_history(folder / "history.csv")
         steps = int(history[-1]["step"]) if history and "step" in history[-1] else None
         reasons = tuple(explained(steps=steps))
-        trained = models[config.model.name][1]
         result = MapResult(
-            folder, products, made_by, trained, contest.scores[contest.maker], contest,
-            tuple(findings), (*inputs.notes, *split.notes, *trained.metrics.get("notes", ())),
+            folder, products, made_by, models[config.model.name][1], contest.scores[contest.maker], contest,
+            tuple(findings), (*inputs.notes, *split.notes, *made_by.metrics.get("notes", ())),
             split.optimistic, config, reasons, inputs, inputs.pairs if folds else split.train, clock.seconds,
         )  # fmt: skip
         _write(result, split, given)

@@ -31,7 +31,7 @@ MANY_PX = 10_000_000
 
 def tells_training(keys: Iterable[str]) -> bool:
     """Whether settings, as dotted keys, say how to train a network: who gives one wants the loop."""
-    return any(key.split(".")[0] in _TRAINING and key not in _RUNNING | _FITTED_ALONE for key in keys)
+    return any(key.split(".")[0] in _TRAINING and key not in _RUNNING for key in keys)
 
 
 def names_fitted(keys: Iterable[str]) -> bool:
@@ -56,7 +56,7 @@ def named_by_options(config: Config) -> Config:
     """The configuration, with the network that alone has the options given where these come without a name."""
     if not names_fitted(f"model.{name}" for name in config.model.model_fields_set):
         return config
-    return _with_network(config, FITTED)
+    return config.with_changes({"model.name": FITTED})
 
 
 def settle_network(config: Config, count: Callable[[], npt.NDArray[np.int64]]) -> tuple[Config, str | None]:
@@ -70,12 +70,7 @@ def settle_network(config: Config, count: Callable[[], npt.NDArray[np.int64]]) -
     if tells_training([*sections, *(f"train.{name}" for name in config.train.model_fields_set)]):
         return config, None
     name, why = choose_network(count())
-    why = f"Model: {name}, as {why}. A section model: in the configuration names another"
-    return _with_network(config, name), why
-
-
-def _with_network(config: Config, name: str) -> Config:
     changes: dict[str, object] = {"model.name": name}
     if name == FITTED and "size_px" not in config.patches.model_fields_set:
         changes["patches.size_px"] = CONTEXT_PX
-    return config.with_changes(changes)
+    return config.with_changes(changes), f"Model: {name}, as {why}. A section model: in the configuration names another"

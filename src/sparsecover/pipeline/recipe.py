@@ -57,15 +57,17 @@ def choose_recipe(
         raise ConfigError(
             f"--quick maps with {QUICK_MODEL}, but the model {model} is asked for; leave out one of them."
         )
-    values["model"]["name"] = model or (QUICK_MODEL if quick else _network(counts, minutes, settings))
-    if values["model"]["name"] == "unet":
+    name = values["model"]["name"] = model or (QUICK_MODEL if quick else _network(counts, minutes, settings))
+    if name == "unet":
         values["model"]["base_channels"] = 64 if gpu else 16
-    if values["model"]["name"] == FITTED:
+    if name == FITTED:
         values["patches"]["size_px"] = CONTEXT_PX
     values["train"]["minutes"] = minutes
     values["seed"] = seed
     for setting in settings:
         apply_setting(values, setting)
+    if isinstance(values["model"], dict):  # which a setting may have replaced
+        values["model"].setdefault("name", name)
     loss = values["loss"]
     if isinstance(loss, dict) and loss.get("name") != "ce":
         loss.pop("label_smoothing", None)
@@ -77,6 +79,11 @@ def network_in(settings: Sequence[str]) -> str | None:
     model = nested(settings).get("model")
     name = model.get("name") if isinstance(model, dict) else None
     return name if isinstance(name, str) else None
+
+
+def names_network(settings: Sequence[str]) -> bool:
+    """Whether settings name a network, or have an option that only one has."""
+    return network_in(settings) is not None or names_fitted(_dotted(nested(settings)))
 
 
 def learns_in_epochs(config: Config) -> bool:
@@ -111,7 +118,7 @@ def explain_recipe(
         config: of `choose_recipe`.
         counts: labelled training pixels by class, int64 [K].
         gpu: whether a GPU computes.
-        asked_for: whether the user named the network, so that the labels did not choose it.
+        asked_for: whether the user named the network or its options, so that the labels did not choose it.
         steps: that were trained; None: as many as the configuration says.
     """
     chosen, why = choose_network(counts)
