@@ -58,7 +58,7 @@ def test_survives_the_death_of_a_worker(tmp_path, cluster, reference):
     killed = []
 
     def kill_one(progress):
-        if not killed:
+        if progress.done_px and not killed:
             worker, pid = next(iter(cluster._client.run(os.getpid).items()))
             killed.append(worker)
             os.kill(pid, signal.SIGKILL)
@@ -70,7 +70,8 @@ def test_survives_the_death_of_a_worker(tmp_path, cluster, reference):
 
 def test_what_a_cluster_began_one_process_can_finish(tmp_path, cluster, reference):
     def stop(progress):
-        raise KeyboardInterrupt
+        if progress.done_px:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt, match="--resume"):
         predict(image(), model(), tmp_path / "m.tif", cluster=cluster, reporter=stop, **OPTIONS)

@@ -310,11 +310,12 @@ def test_nan_from_the_network_is_an_error_and_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_progress_ends_at_all_pixels(tmp_path):
+def test_progress_begins_before_the_first_strip_and_ends_at_all_pixels(tmp_path):
     seen = []
     predict(scene(), checkpoint(), Path(tmp_path / "m.tif"), reporter=seen.append)
     assert seen[-1].done_px == seen[-1].total_px == 75 * 90
-    assert seen[0].mpix_per_s > 0
+    assert seen[0].done_px == 0
+    assert seen[1].mpix_per_s > 0
     assert [p.done_px for p in seen] == sorted(p.done_px for p in seen)
 
 

@@ -128,6 +128,7 @@ class Run:
 
     def _pour(self, journal: Journal, writers: dict[str, MapWriter], codes: Codes | None = None) -> None:
         """Write strips of the journal, then new ones."""
+        self._meter.add(0)  # the first strip may take long, and who waits should see what for
         done: list[Window] = []
         for strip in journal.strips():
             done.append(strip.window)
