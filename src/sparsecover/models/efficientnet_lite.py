@@ -59,8 +59,8 @@ class InvertedResidual(nn.Module):
     def __init__(self, inside: int, outside: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
         wide = inside * expansion
-        expand = [*_convolution(inside, wide, 1), nn.ReLU6()] if expansion > 1 else []
-        filters = [*_convolution(wide, wide, kernel, stride, groups=wide), nn.ReLU6()]
+        expand = [*_convolution(inside, wide, 1), nn.ReLU6(inplace=True)] if expansion > 1 else []
+        filters = [*_convolution(wide, wide, kernel, stride, groups=wide), nn.ReLU6(inplace=True)]
         self.layers = nn.Sequential(*expand, *filters, *_convolution(wide, outside, 1))
         self.residual = stride == 1 and inside == outside
 
@@ -80,7 +80,7 @@ class EfficientNetLite0(nn.Module):
     def __init__(self, maps: int = len(CHANNELS)) -> None:
         super().__init__()
         last = max((0, *_GIVEN_OUT)[:maps]) + 1
-        self.stem = nn.Sequential(*_convolution(3, CHANNELS[0], 3, stride=2), nn.ReLU6())
+        self.stem = nn.Sequential(*_convolution(3, CHANNELS[0], 3, stride=2), nn.ReLU6(inplace=True))
         widths = [CHANNELS[0], *(channels for *_, channels in _STAGES)]
         self.stages = nn.ModuleList(
             nn.Sequential(
