@@ -75,6 +75,9 @@ def fewer_than_asked(
     >>> fewer_than_asked([np.array([50, 2779, 0])], ["water", "building", "road"], "points", 3000)
     'Fewer points than asked: water 50 of 3,000, building 2,779 of 3,000; these are all labelled pixels there are.'
     """
+    things = {"points": "points", "per_class": "pixels"}.get(sampler)
+    if things is None:
+        return None
     held = np.array(counts, np.int64).reshape(-1, len(names))
     short = (held > 0) & (held < (n or 0))
     told = []
@@ -82,8 +85,7 @@ def fewer_than_asked(
         scenes = int(short[:, k].sum())
         where = f" (in {scenes} of {len(held)} scenes)" if len(held) > 1 else ""
         told.append(f"{in_words(names[k])} {held[short[:, k], k].sum():,} of {scenes * (n or 0):,}{where}")
-    things = {"points": "points", "per_class": "pixels"}.get(sampler)
-    if not told or things is None:
+    if not told:
         return None
     return f"Fewer {things} than asked: {', '.join(told)}; these are all labelled pixels there are."
 

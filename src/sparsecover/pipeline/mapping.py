@@ -29,7 +29,7 @@ from sparsecover.pipeline.recipe import (
     explain_recipe,
     idle_comment,
     learns_in_epochs,
-    names_network,
+    named_by_option,
     network_in,
 )
 from sparsecover.pipeline.reporting import map_report, map_views
@@ -178,7 +178,7 @@ def make_map(
     counts = inputs.counts if folds else count_labels(split.train, len(inputs.scheme))
     config = choose(counts=counts)
     asked_for = quick or model is not None or network_in(settings) is not None
-    chosen = asked_for or names_network(settings)  # not by the labels
+    chosen = asked_for or named_by_option(settings)  # not by the labels
     explained = functools.partial(explain_recipe, config, counts, gpu=gpu, asked_for=chosen)
     with results_in(Path(out), "report.html", resume=resume, overwrite=overwrite) as folder:
         job = MapJob(folder, inputs, config, device, resume, overwrite, reporter, clock)

@@ -81,9 +81,9 @@ def network_in(settings: Sequence[str]) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def names_network(settings: Sequence[str]) -> bool:
-    """Whether settings name a network, or have an option that only one has."""
-    return network_in(settings) is not None or names_fitted(_dotted(nested(settings)))
+def named_by_option(settings: Sequence[str]) -> bool:
+    """Whether settings of that form name no network, but hold an option that only one has."""
+    return names_fitted(_dotted(nested(settings)))
 
 
 def learns_in_epochs(config: Config) -> bool:
@@ -128,10 +128,9 @@ def explain_recipe(
 
 def _network(counts: np.ndarray | None, minutes: float | None, settings: Sequence[str]) -> str:
     """What the labels call for; the usual network where time or settings are given to train it."""
-    keys = _dotted(nested(settings))
-    if names_fitted(keys):
+    if named_by_option(settings):
         return FITTED
-    if counts is None or minutes is not None or tells_training(keys):
+    if counts is None or minutes is not None or tells_training(_dotted(nested(settings))):
         return TRAINED
     return choose_network(counts)[0]
 
