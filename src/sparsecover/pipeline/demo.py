@@ -16,13 +16,6 @@ from sparsecover.pipeline.mapping import MapResult, make_map
 from sparsecover.progress import Reporter, Silent
 from sparsecover.training.memory import peak_bytes
 
-# Small windows hold the most labels for the time they take, and this scene's objects are small. Its labels are never
-# wrong, so that they need no smoothing.
-SETTINGS = (
-    "train.epochs=8", "train.batch_size=16", "patches.per_epoch=1200", "patches.size_px=64", "patches.sampling=labels",
-    "optim.lr=0.003", "augment=light", "loss.label_smoothing=0",
-)  # fmt: skip
-
 
 @dataclass(frozen=True)
 class DemoResult:
@@ -56,7 +49,7 @@ def run_demo(
     Args:
         out: folder for scene, labels, truth, map and report; earlier results are replaced.
         seed: of the scene and of the training.
-        settings: configuration values, after the demo's own.
+        settings: configuration values, as of ``map``.
     """
     reporter = reporter or Silent()
     start = time.monotonic()
@@ -64,7 +57,7 @@ def run_demo(
     scene = make_demo(Path(out), seed=seed)
     job = make_map(
         scene.scene, scene.labels, out=out, field=scene.field, radius_m=scene.radius_m,
-        settings=SETTINGS + settings, seed=seed, device=device, overwrite=True, baseline=False, reporter=reporter,
+        settings=settings, seed=seed, device=device, overwrite=True, baseline=False, reporter=reporter,
     )  # fmt: skip
     reporter.stage("Random forest on pixels")
     truth = evaluate_map_files(job.products[0].map, scene.truth)
