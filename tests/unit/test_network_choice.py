@@ -109,7 +109,7 @@ def test_map_takes_what_the_labels_call_for_unless_told_otherwise():
     assert told[0] == "40 labelled pixels in 2 classes, 10 to 30 each"
     assert explain_recipe(choose_recipe(gpu=False), np.array([2, 2, 0]), gpu=False)[0].endswith("2 classes, 2 each")
     assert any(reason.startswith("hypercolumns, as the 40 labelled pixels are below") for reason in told)
-    named = explain_recipe(choose_recipe(gpu=False, counts=FEW, model="hypercolumns"), FEW, gpu=False, asked_for=True)
+    named = explain_recipe(choose_recipe(gpu=False, counts=FEW, model="hypercolumns"), FEW, gpu=False, by_labels=False)
     assert not any("below" in reason for reason in named)
     other = explain_recipe(choose_recipe(gpu=False, counts=FEW, model="unet"), FEW, gpu=False)
     assert not any("below" in reason for reason in other)

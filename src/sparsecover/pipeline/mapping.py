@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from sparsecover import figures
 from sparsecover.checkpoint import Checkpoint, save_checkpoint
@@ -175,43 +176,81 @@ def make_map(
     given = given_data(paths, labels, options, stack=stack, bands=bands, mask=mask, resolution=resolution)
     findings = _checked(inputs)
     split = split_labels(inputs, folds, first.seed)
-    counts = inputs.counts if folds else count_labels(split.train, len(inputs.scheme))
-    config = choose(counts=counts)
+    training = inputs.pairs if folds else split.train
+    counts = count_labels(training, len(inputs.scheme))
     asked_for = quick or model is not None or network_in(settings) is not None
-    chosen = asked_for or named_by_option(settings)  # not by the labels
-    explained = functools.partial(explain_recipe, config, counts, gpu=gpu, asked_for=chosen)
+    plan = _Plan(
+        inputs, split, tuple(training), choose(counts=counts), counts, findings, gpu, asked_for,
+        by_labels=not (asked_for or named_by_option(settings)),
+    )  # fmt: skip
     with results_in(Path(out), "report.html", resume=resume, overwrite=overwrite) as folder:
-        job = MapJob(folder, inputs, config, device, resume, overwrite, reporter, clock)
-        warnings = [str(finding) for finding in findings if finding.severity == "warning"]
-        job.begin([*inputs.notes, *split.notes, *warnings, f"Model: {'; '.join(explained())}."])
-        models = job.models(split, baseline=baseline)
-        contest = Contest(
-            {name: replace(assessment, background=background) for name, (assessment, _) in models.items()},
-            asked_for=asked_for,
-        )
-        if contest.verdict:
-            reporter.note(contest.verdict)
-        made_by = models[contest.maker][1]
-        products = job.predict(made_by)
-        history = read_history(folder / "history.csv")
-        steps = int(history[-1]["step"]) if history and "step" in history[-1] else None
-        reasons = tuple(explained(steps=steps))
-        result = MapResult(
-            folder, products, made_by, models[config.model.name][1], contest.scores[contest.maker], contest,
-            tuple(findings), (*inputs.notes, *split.notes, *made_by.metrics.get("notes", ())),
-            split.optimistic, config, reasons, inputs, inputs.pairs if folds else split.train, clock.seconds,
-        )  # fmt: skip
+        job = MapJob(folder, inputs, plan.config, device, resume, overwrite, reporter, clock)
+        result = _mapped(plan, job, baseline=baseline, background=background)
         _write(result, split, given)
         return result
 
 
-def _checked(inputs: Inputs) -> list[Finding]:
+@dataclass(frozen=True)
+class _Plan:
+    """What is known before the work: the data, what trains and what scores, and with which model.
+
+    Attributes:
+        inputs, split: scenes and labels, and their division.
+        training: the labels that the model for the maps is trained on.
+        config: how the model is made.
+        counts: labelled pixels that train, by class, int64 [K].
+        findings: what the checks saw.
+        gpu: whether a GPU computes.
+        asked_for: whether the user named the model, which then makes the maps.
+        by_labels: whether the labels chose it; options that only one model has name it, too.
+    """
+
+    inputs: Inputs
+    split: Split
+    training: tuple[Pair, ...]
+    config: Config
+    counts: npt.NDArray[np.int64]
+    findings: tuple[Finding, ...]
+    gpu: bool
+    asked_for: bool
+    by_labels: bool
+
+    def reasons(self, steps: int | None = None) -> tuple[str, ...]:
+        """Why the configuration is what it is; ``steps`` that were trained, once they are."""
+        told = explain_recipe(self.config, self.counts, gpu=self.gpu, by_labels=self.by_labels, steps=steps)
+        return tuple(told)
+
+
+def _mapped(plan: _Plan, job: MapJob, *, baseline: bool, background: str | None) -> MapResult:
+    """Train, compare and predict; the maps are written then, and all else is in the result."""
+    inputs, split = plan.inputs, plan.split
+    warnings = [str(finding) for finding in plan.findings if finding.severity == "warning"]
+    job.begin([*inputs.notes, *split.notes, *warnings, f"Model: {'; '.join(plan.reasons())}."])
+    models = job.models(split, baseline=baseline)
+    contest = Contest(
+        {name: replace(assessment, background=background) for name, (assessment, _) in models.items()},
+        asked_for=plan.asked_for,
+    )
+    if contest.verdict:
+        job.reporter.note(contest.verdict)
+    made_by = models[contest.maker][1]
+    products = job.predict(made_by)
+    history = read_history(job.out / "history.csv")
+    steps = int(history[-1]["step"]) if history and "step" in history[-1] else None
+    return MapResult(
+        job.out, products, made_by, models[plan.config.model.name][1], contest.scores[contest.maker], contest,
+        plan.findings, (*inputs.notes, *split.notes, *made_by.metrics.get("notes", ())), split.optimistic,
+        plan.config, plan.reasons(steps), inputs, plan.training, job.clock.seconds,
+    )  # fmt: skip
+
+
+def _checked(inputs: Inputs) -> tuple[Finding, ...]:
     """Findings on scenes and labels; one that makes training senseless is raised."""
     findings = findings_on(inputs, [scene for scene, _ in inputs.pairs])
     errors = [str(finding) for finding in findings if finding.severity == "error"]
     if errors:
         raise DataError("\n".join(errors))
-    return findings
+    return tuple(findings)
 
 
 def _write(result: MapResult, split: Split, given: GivenData) -> None:

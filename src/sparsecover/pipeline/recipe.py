@@ -110,7 +110,7 @@ def idle_comment(config: Config) -> str:
 
 
 def explain_recipe(
-    config: Config, counts: np.ndarray, *, gpu: bool, asked_for: bool = False, steps: int | None = None
+    config: Config, counts: np.ndarray, *, gpu: bool, by_labels: bool = True, steps: int | None = None
 ) -> list[str]:
     """What `map` trains on how many labels, in words.
 
@@ -118,11 +118,11 @@ def explain_recipe(
         config: of `choose_recipe`.
         counts: labelled training pixels by class, int64 [K].
         gpu: whether a GPU computes.
-        asked_for: whether the user named the network or its options, so that the labels did not choose it.
+        by_labels: whether they chose the network, and not the user.
         steps: that were trained; None: as many as the configuration says.
     """
     chosen, why = choose_network(counts)
-    called_for = [f"{chosen}, as {why}"] if config.model.name == chosen and not asked_for else []
+    called_for = [f"{chosen}, as {why}"] if config.model.name == chosen and by_labels else []
     return [_about_labels(counts), *called_for, *_about_training(config, "GPU" if gpu else "CPU", steps)]
 
 
