@@ -15,7 +15,7 @@ from sparsecover.experiments.outcome import Outcome
 from sparsecover.experiments.plots import by_sampler, study_plots, usual_sampler
 from sparsecover.experiments.recipe import Recipe
 from sparsecover.experiments.shelf import find_recipe, shelved_recipes
-from sparsecover.experiments.summary import CellScores, summarize
+from sparsecover.experiments.summary import CellScores, scene_sums, summarize
 from sparsecover.experiments.tables import as_csv, cell_rows, failures, job_rows, legend, markdown
 
 SCHEME = ClassScheme.from_names(["land", "water"])
@@ -229,6 +229,17 @@ def test_scores_by_cell(study: tuple) -> None:
     wide = rows[4]
     assert (len(wide.failed), wide.missing, wide.miou.n) == (2, 0, 0)
     assert rows[5].missing == 2
+
+
+def test_a_scene_that_each_seed_deals_to_another_fold_is_drawn_as_one(study: tuple) -> None:
+    _, jobs, _, _ = study
+    dealt = [outcome(replace(jobs[0], fold=f"fold {number}", seed=number)) for number in range(3)]
+    sums = scene_sums(dealt)
+    assert set(sums) == set(dealt[0].scenes)
+    diagonal, in_truth, predicted = sums["scene 1"]
+    one = dealt[0].scenes["scene 1"]
+    np.testing.assert_array_equal(diagonal, 3 * np.diag(one))
+    np.testing.assert_array_equal((in_truth, predicted), (3 * one.sum(1), 3 * one.sum(0)))
 
 
 def test_of_several_baselines_and_full_supervisions_the_best_counts(study: tuple) -> None:

@@ -28,6 +28,27 @@ def test_data_digests_follow_the_bytes(tmp_path: Path) -> None:
     assert DataDigests(memory).of(config) != digest
 
 
+def test_names_in_a_configuration_are_no_files_and_its_class_table_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.png").write_bytes(b"one")
+    (tmp_path / "classes.csv").write_text("code,name\n0,water\n1,land\n")
+    monkeypatch.chdir(tmp_path)
+    config = Config.from_dict(
+        {"data": {"root": str(tmp_path)}, "classes": ["water", "land"], "model": {"name": "unet"}}
+    )
+    of_table = config.with_changes({"classes": str(tmp_path / "classes.csv")})
+    memory = tmp_path / "data.json"
+    digest, with_table = DataDigests(memory).of(config), DataDigests(memory).of(of_table)
+    for name in ("water", "unet", "auto"):
+        Path(name).write_text("notes")
+    assert DataDigests(memory).of(config) == digest
+    (tmp_path / "classes.csv").write_text("code,name\n0,water\n1,bare land\n")
+    assert DataDigests(memory).of(of_table) != with_table
+
+
 def test_data_digests_follow_cloud_masks_and_what_virtual_rasters_show(tmp_path: Path) -> None:
     for folder in ("images", "labels", "clouds"):
         (tmp_path / folder).mkdir()

@@ -90,9 +90,9 @@ def test_map_takes_what_the_labels_call_for_unless_told_otherwise():
 
     assert (chosen(FEW), chosen(MANY)) == ("hypercolumns", "unet")
     assert chosen(FEW, model="unet") == chosen(FEW, settings=["model.name=unet"]) == "unet"
-    assert chosen(FEW, settings=["train.epochs=2"]) == chosen(FEW, minutes=3) == "unet"
+    assert chosen(FEW, settings=["train.epochs=2"]) == "unet"
     assert chosen(FEW, settings=["train={epochs: 2, workers: 0}"]) == "unet"
-    for running in ("train.deterministic=true", "train={workers: 0}"):
+    for running in ("train.deterministic=true", "train={workers: 0}", "train.precision=bf16", "train.minutes=3"):
         assert chosen(FEW, settings=[running]) == "hypercolumns"
     assert chosen(FEW, settings=["data.on_read_error=skip"]) == "hypercolumns"
     assert chosen(FEW, settings=["model.name=hypercolumns", "model.smooth_px=0"]) == "hypercolumns"
@@ -107,6 +107,10 @@ def test_map_takes_what_the_labels_call_for_unless_told_otherwise():
         chosen(MANY, quick=True, settings=["model.name=unet"])
     told = explain_recipe(choose_recipe(gpu=False, counts=FEW), FEW, gpu=False)
     assert told[0] == "40 labelled pixels in 2 classes, 10 to 30 each"
+    timed = choose_recipe(gpu=False, counts=FEW, minutes=3)
+    assert timed.model.name == "hypercolumns"
+    assert any("which no time limits" in text for text in explain_recipe(timed, FEW, gpu=False))
+    assert not any("which no time limits" in text for text in told)
     assert explain_recipe(choose_recipe(gpu=False), np.array([2, 2, 0]), gpu=False)[0].endswith("2 classes, 2 each")
     assert any(reason.startswith("hypercolumns, as the 40 labelled pixels are below") for reason in told)
     named = explain_recipe(choose_recipe(gpu=False, counts=FEW, model="hypercolumns"), FEW, gpu=False, by_labels=False)

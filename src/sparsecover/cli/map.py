@@ -35,7 +35,12 @@ from sparsecover.cli import options
 @click.option(
     "--folds", type=click.IntRange(min=2), metavar="K", help="Score by cross-validation, then fit on all labels."
 )
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Time for the training.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="Time for the training of a network that learns in epochs, such as --model unet.",
+)
 @options.settings
 @options.seed
 @options.device

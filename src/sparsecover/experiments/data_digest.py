@@ -91,11 +91,14 @@ def _read_from(path: Path) -> tuple[list[Path], str]:
 
 
 def _named_files(value: Any) -> Iterator[Path]:
-    """Files that a value of a configuration names: class tables, split plans, lists, weights."""
+    """Files that a value of a configuration names: class tables, split plans, lists, weights.
+
+    Names of classes, networks and kinds are none, whatever lies beside where the command is run.
+    """
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):
         for inner in value:
             yield from _named_files(inner)
-    elif isinstance(value, str) and len(value) < 4096 and Path(value).is_file():
+    elif isinstance(value, str) and len(value) < 4096 and ("." in value or "/" in value) and Path(value).is_file():
         yield Path(value)

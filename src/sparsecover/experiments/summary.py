@@ -16,7 +16,7 @@ from sparsecover.experiments.recipe import Choice, Published, Recipe
 
 Score = Callable[[metrics.Confusion], float]
 """A figure of a confusion matrix, NaN where undefined."""
-Scenes = dict[tuple[str, str], Sums]
+Scenes = dict[str, Sums]
 """Hits, true and predicted pixels by class, int64 [3, K], of each scored scene of each fold."""
 
 
@@ -199,11 +199,10 @@ def _gain_interval(row: CellScores, baseline: CellScores) -> Interval | None:
 
 
 def scene_sums(outcomes: Sequence[Outcome]) -> Scenes:
-    """What the intervals are drawn from; scenes are added up over seeds, as these score the same ground again."""
+    """What the intervals are drawn from; scenes are added up over runs that score the same ground again."""
     sums: Scenes = {}
     for outcome in outcomes:
         for scene, confusion in outcome.scenes.items():
             counted = np.stack([np.diag(confusion), confusion.sum(1), confusion.sum(0)])
-            key = (outcome.job.fold, scene)
-            sums[key] = sums[key] + counted if key in sums else counted
+            sums[scene] = sums[scene] + counted if scene in sums else counted
     return sums

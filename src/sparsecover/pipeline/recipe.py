@@ -57,7 +57,7 @@ def choose_recipe(
         raise ConfigError(
             f"--quick maps with {QUICK_MODEL}, but the model {model} is asked for; leave out one of them."
         )
-    name = values["model"]["name"] = model or (QUICK_MODEL if quick else _network(counts, minutes, settings))
+    name = values["model"]["name"] = model or (QUICK_MODEL if quick else _network(counts, settings))
     if name == "unet":
         values["model"]["base_channels"] = 64 if gpu else 16
     if name == FITTED:
@@ -126,11 +126,11 @@ def explain_recipe(
     return [_about_labels(counts), *called_for, *_about_training(config, "GPU" if gpu else "CPU", steps)]
 
 
-def _network(counts: np.ndarray | None, minutes: float | None, settings: Sequence[str]) -> str:
-    """What the labels call for; the usual network where time or settings are given to train it."""
+def _network(counts: np.ndarray | None, settings: Sequence[str]) -> str:
+    """What the labels call for; the usual network where settings are given to train it."""
     if named_by_option(settings):
         return FITTED
-    if counts is None or minutes is not None or tells_training(_dotted(nested(settings))):
+    if counts is None or tells_training(_dotted(nested(settings))):
         return TRAINED
     return choose_network(counts)[0]
 
@@ -165,7 +165,11 @@ def _about_training(config: Config, device: str, trained: int | None) -> list[st
     """Size and length of a training in words; what is fitted at once has neither."""
     name, train, patches = config.model.name, config.train, config.patches
     if name == FITTED:
-        return ["a small network on what an encoder taught on ImageNet and filters at six scales see, fitted at once"]
+        limit = (
+            ", which no time limits: that is for networks that learn in epochs, such as unet" if train.minutes else ""
+        )
+        seen = "a small network on what an encoder taught on ImageNet and filters at six scales see"
+        return [f"{seen}, fitted at once{limit}"]
     if not learns_in_epochs(config):
         return [f"{name}, which needs no training steps"]
     channels = getattr(config.model, "base_channels", None)
