@@ -205,7 +205,7 @@ class TrainConfig(Section):
     ema: bool = True
     early_stopping: int | None = Field(None, ge=1, description="validations without progress before the end")
     validate_every: int = Field(1, ge=1, description="epochs")
-    minutes: float | None = Field(None, gt=0, description="the schedule is shortened to end in this time")
+    minutes: float | None = Field(None, gt=0, description="the schedule of epochs is shortened to end in this time")
     save_every_minutes: float = Field(5.0, gt=0)
     save_top_k: int = Field(0, ge=0)
     save_every_epochs: int | None = Field(None, ge=1)

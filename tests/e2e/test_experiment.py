@@ -83,11 +83,11 @@ def dubai(root: Path) -> Path:
 
 SETS = {  # maker of the tiny set, settings, and which cells of the quick form are run
     "landcoverai-partial": (layouts.landcoverai, [*TINY, "model.depth=2", "data.resize=0.1"], (0, 3, 7)),
-    "landcoverai-partial-better": (layouts.landcoverai, [*TINY, "model.depth=2", "data.resize=0.1"], (0, 5)),
-    "deepglobe-pce": (layouts.deepglobe, [*TINY, "model.depth=2"], (0, 7)),
+    "landcoverai-partial-better": (layouts.landcoverai, [*TINY, "model.depth=2", "data.resize=0.1"], (0, 5, 9)),
+    "deepglobe-pce": (layouts.deepglobe, [*TINY, "model.depth=2"], (0, 7, 11)),
     "oxford-pet-unet-variants": (layouts.oxford_pet, [*TINY, "model.depth=2", "data.resize=[32,32]"], (0, 3, 4)),
     "eo-water": (landsat, ENCODER, (0, 1, 3)),
-    "eo-multiclass": (landsat, ENCODER, (0,)),
+    "eo-multiclass": (landsat, ENCODER, (0, 3)),
     "dubai-label-efficiency": (dubai, [*TINY, "model.depth=2"], (2, 5, -2)),
     "landsat12-label-efficiency": (landsat, [*TINY, "model.depth=2"], (3, -2)),
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
-SMALL = {"STEPS": "2", "EPOCHS": "1", "PER_EPOCH": "16", "QUICK": "1", "SIDE": "256", "MPLBACKEND": "Agg"}
+SMALL = {"STEPS": "2", "QUICK": "1", "SIDE": "256", "MPLBACKEND": "Agg"}
 
 
 def test_there_are_four() -> None:

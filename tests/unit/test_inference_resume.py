@@ -151,7 +151,7 @@ import sys, time
 sys.path.insert(0, {tests!r})
 from inference_parts import checkpoint, scene
 from sparsecover.inference import predict
-predict(scene(), checkpoint(), {out!r}, reporter=lambda p: (print("strip", flush=True), time.sleep(30)),
+predict(scene(), checkpoint(), {out!r}, reporter=lambda p: p.done_px and (print("strip", flush=True), time.sleep(30)),
         confidence=True, probabilities="float32", entropy=True, batch_size=1)
 """
 

@@ -60,6 +60,27 @@ def make_config(**changes: Any) -> Config:
     return Config().with_changes(small | changes)
 
 
+def test_what_is_fitted_at_once_needs_no_time_and_goes_on_under_other_settings_of_the_loop(tmp_path: Path) -> None:
+    notes: list[str] = []
+
+    class Notes(Silent):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    def fitted(**train: Any) -> Checkpoint:
+        config = Config.from_dict({"model": {"name": "random-forest", "trees": 3}, "train": train})
+        return fit(PAIRS, config, tmp_path, device="cpu", resume=True, reporter=Notes())
+
+    timed = fitted(minutes=3)
+    assert any("random-forest is fitted at once" in note for note in notes)
+    notes.clear()
+    again = fitted(epochs=2)
+    assert notes[-1].endswith("has ended already.")
+    assert same_weights(again, timed)
+    with pytest.raises(ConfigError, match="trees was 3 and is 4"):
+        fit(PAIRS, Config.from_dict({"model": {"name": "random-forest", "trees": 4}}), tmp_path, resume=True)
+
+
 class Stop(BaseException):
     """As if the process were gone."""
 

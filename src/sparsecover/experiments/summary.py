@@ -16,8 +16,8 @@ from sparsecover.experiments.recipe import Choice, Published, Recipe
 
 Score = Callable[[metrics.Confusion], float]
 """A figure of a confusion matrix, NaN where undefined."""
-Scenes = dict[str, Sums]
-"""Hits, true and predicted pixels by class, int64 [3, K], of each scored scene of each fold."""
+Scenes = dict[tuple[str, str], Sums]
+"""Hits, true and predicted pixels by class, int64 [3, K], of each scored scene, by the data and its name there."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,9 @@ def scene_sums(outcomes: Sequence[Outcome]) -> Scenes:
     """What the intervals are drawn from; scenes are added up over runs that score the same ground again."""
     sums: Scenes = {}
     for outcome in outcomes:
+        data = outcome.job.config.data
         for scene, confusion in outcome.scenes.items():
             counted = np.stack([np.diag(confusion), confusion.sum(1), confusion.sum(0)])
-            sums[scene] = sums[scene] + counted if scene in sums else counted
+            key = (f"{data.root}: {data.images}", scene)
+            sums[key] = sums[key] + counted if key in sums else counted
     return sums

@@ -75,7 +75,7 @@ def predict(
         scene: what to predict.
         checkpoint: a checkpoint, its path, or several of an ensemble.
         out: target, NAME.tif; further layers are NAME_confidence.tif and so on.
-        reporter: called with the progress after every strip.
+        reporter: called with the progress before the first strip and after every one.
         cluster: one that is open already, for many scenes; else ``workers`` and ``scheduler`` say whether to open one.
         options: fields of ``Settings``.
 

@@ -145,7 +145,7 @@ def make_map(
             map where the held-out labels find it better.
         quick: a random forest on multi-scale features makes the map, and no network is trained.
         folds: score by cross-validation over the label groups, then fit on all labels.
-        minutes: time for the training.
+        minutes: time for the training of a network that learns in epochs.
         settings: configuration values ``dotted.key=value``.
         resume: go on where a stopped run left off.
         overwrite: replace earlier results in ``out``.

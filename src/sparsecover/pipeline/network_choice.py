@@ -26,7 +26,7 @@ _RUNNING = frozenset(
 )  # fmt: skip
 
 # Up to 9.9 million labelled pixels hypercolumns were better than a small U-Net. They learn from 40,000 of them at most,
-# and a network that learns from all must overtake them somewhere: where was not measured, only that it lies beyond.
+# and a network that learns from all should overtake them somewhere; beyond that count nothing was compared.
 MANY_PX = 10_000_000
 
 

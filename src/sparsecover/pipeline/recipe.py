@@ -44,7 +44,7 @@ def choose_recipe(
             yet.
         model: network by name; None lets the recipe choose.
         quick: a random forest on multi-scale features makes the map, and no network is trained.
-        minutes: time for the training; the schedule is shortened to fit.
+        minutes: time for the training of a network that learns in epochs; its schedule is shortened to fit.
         seed: of everything random.
         settings: ``dotted.key=value``, the user's last word.
 
@@ -165,11 +165,7 @@ def _about_training(config: Config, device: str, trained: int | None) -> list[st
     """Size and length of a training in words; what is fitted at once has neither."""
     name, train, patches = config.model.name, config.train, config.patches
     if name == FITTED:
-        limit = (
-            ", which no time limits: that is for networks that learn in epochs, such as unet" if train.minutes else ""
-        )
-        seen = "a small network on what an encoder taught on ImageNet and filters at six scales see"
-        return [f"{seen}, fitted at once{limit}"]
+        return ["a small network on what an encoder taught on ImageNet and filters at six scales see, fitted at once"]
     if not learns_in_epochs(config):
         return [f"{name}, which needs no training steps"]
     channels = getattr(config.model, "base_channels", None)

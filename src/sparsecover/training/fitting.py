@@ -96,6 +96,8 @@ def fit(
             run.infer_labels(None if first is None else first.model().to(device))
             return _train(run, files, state)
         check_needs_no_loop(run)
+        if config.train.minutes:
+            run.reporter.note(f"{config.model.name} is fitted at once: no time for epochs (minutes) is needed.")
         files.clear()
         _describe(run, files)
         return fit_pixels(run, files)
@@ -106,7 +108,7 @@ def _files(run: Run, out: Path) -> RunFiles:
     train = run.config.train
     return RunFiles(
         out,
-        run.config.to_dict(),
+        _deciding(run),
         run.digests,
         lambda trainer: make_checkpoint(run, trainer.network, trainer.scores),
         60 * train.save_every_minutes,
@@ -115,6 +117,15 @@ def _files(run: Run, out: Path) -> RunFiles:
         _sheet(run),
         train.samples_every,
     )
+
+
+def _deciding(run: Run) -> dict[str, Any]:
+    """The settings that decide about weights; those of the loop only where there is one."""
+    settings = run.config.to_dict()
+    if not hasattr(run.model, "fit_pixels"):
+        return settings
+    looked_at = {key: settings["train"][key] for key in ("precision", "deterministic")}
+    return settings | {"train": looked_at} | dict.fromkeys(("loss", "optim", "schedule"))
 
 
 def _sheet(run: Run) -> Callable[[nn.Module], bytes] | None:
