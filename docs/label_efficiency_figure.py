@@ -30,8 +30,10 @@ class Cell(NamedTuple):
 
 def read_table(report: str, title: str) -> dict[str, list[Cell]]:
     """Cells by method of the first table below a heading; those not run are left out."""
-    lines = report.split(f"## {title}\n", 1)[1].split("\n#", 1)[0].splitlines()
-    head, *rows = ([text.strip() for text in line.strip("|").split("|")] for line in lines if line.startswith("| "))
+    blocks = report.split(f"## {title}\n", 1)[1].split("\n\n")
+    table = next(block.strip() for block in blocks if block.strip().startswith("| "))
+    lines = [line for line in table.splitlines() if not line.startswith("|--")]
+    head, *rows = ([text.strip() for text in line.strip("|").split("|")] for line in lines)
     found: dict[str, list[Cell]] = {method: [] for method in METHODS}
     for row in rows:
         values = dict(zip(head, row, strict=True))
