@@ -50,18 +50,20 @@ class NamedPart(BaseModel):
 class SimulateConfig(Section):
     """Partial labels made from dense ones; applied to training labels only."""
 
-    sampler: str = "pixels"
-    fraction: float | None = Field(None, gt=0, le=1)
-    n: int | None = Field(None, ge=1)
-    seed: int = 0
-    options: dict[str, int] = Field({}, description="of the sampler, such as min_distance_px of points")
+    sampler: str = Field("pixels", description="by name (data.md)")
+    fraction: float | None = Field(None, gt=0, le=1, description="share of the labelled pixels to keep")
+    n: int | None = Field(None, ge=1, description="number for each class and scene, in place of a share")
+    seed: int = Field(0, description="of the draw; the same labels each time")
+    options: dict[str, int] = Field({}, description="of the sampler, such as min_distance_px of points (data.md)")
 
 
 class DataConfig(Section):
     """Where scenes and labels are and how they are read."""
 
-    dataset: Literal["folder", "patches", "table", "landcoverai", "deepglobe", "oxford-pet"] = "folder"
-    root: Path = Path()
+    dataset: Literal["folder", "patches", "table", "landcoverai", "deepglobe", "oxford-pet"] = Field(
+        "folder", description="layout of the files below root"
+    )
+    root: Path = Field(Path(), description="folder of the data, relative to the configuration; table: its file")
     images: str | None = Field(None, description="glob below root; dataset folder")
     labels: str | None = Field(None, description="glob below root, paired with images by stem; or one vector file")
     pair_by: str | None = Field(None, description="regular expression with one group that pairs images and labels")
@@ -73,9 +75,9 @@ class DataConfig(Section):
     mask: str | None = Field(None, description="glob below root of rasters that are not 0 where images count as nodata")
     resize: _Share | tuple[_Side, _Side] | None = Field(None, description="factor, or [height, width] in pixels")
     resolution: float | None = Field(None, gt=0, description="pixel size in metres to work at, instead of resize")
-    simulate: SimulateConfig | None = None
-    skip_unpaired: bool = False
-    on_read_error: Literal["stop", "skip"] = "stop"
+    simulate: SimulateConfig | None = Field(None, description="partial labels drawn from dense ones, see below")
+    skip_unpaired: bool = Field(False, description="leave out files without a partner instead of stopping")
+    on_read_error: Literal["stop", "skip"] = Field("stop", description="at a scene that cannot be read")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -87,17 +89,19 @@ class DataConfig(Section):
 class SplitConfig(Section):
     """Which labels train, which steer, which test."""
 
-    by: Literal["pattern", "scene", "block", "polygon", "files"] = "block"
+    by: Literal["pattern", "scene", "block", "polygon", "files"] = Field("block", description="what stays together")
     pattern: str | None = Field(
         None, description="regular expression; its first group is compared with the lists below"
     )
-    train: tuple[str, ...] = ()
-    validation: tuple[str, ...] = ()
-    test: tuple[str, ...] = ()
-    fractions: tuple[float, float, float] = Field((0.75, 0.25, 0.0), description="train, validation, test")
-    block_px: int | Auto = "auto"
-    buffer_px: int | Auto = "auto"
-    folds: int | None = Field(None, ge=2)
+    train: tuple[str, ...] = Field((), description="names, or what pattern finds; by pattern and files")
+    validation: tuple[str, ...] = Field((), description="the same, for what steers the training")
+    test: tuple[str, ...] = Field((), description="the same, for what scores")
+    fractions: tuple[float, float, float] = Field(
+        (0.75, 0.25, 0.0), description="shares for train, validation and test; by scene, block and polygon"
+    )
+    block_px: int | Auto = Field("auto", description="side of a block in pixels")
+    buffer_px: int | Auto = Field("auto", description="training labels nearer than this to another side's are left out")
+    folds: int | None = Field(None, ge=2, description="number of folds; each unit scores once")
     plan: Path | None = Field(None, description="a split written earlier (split.json), taken as it stands")
 
     @model_validator(mode="after")
@@ -119,24 +123,24 @@ class PatchConfig(Section):
     """Windows for training."""
 
     size_px: int | Auto = Field("auto", description="side of a training window in pixels")
-    per_epoch: int | Auto = "auto"
-    sampling: Literal["auto", "labels", "balanced", "random", "grid"] = "auto"
-    cache: Literal["auto", "device", "memory", "none"] = "auto"
+    per_epoch: int | Auto = Field("auto", description="windows an epoch; auto: one for each tile with labels, 128 to 1000")
+    sampling: Literal["auto", "labels", "balanced", "random", "grid"] = Field("auto", description="where windows lie")
+    cache: Literal["auto", "device", "memory", "none"] = Field("auto", description="where scenes are held")
 
 
 class AugmentConfig(NamedPart):
     """A preset with some of its strengths changed; ``Augmenter`` has the list."""
 
-    name: AugmentPreset = "standard"
+    name: AugmentPreset = Field("standard", description="preset; strengths stand beside")
 
 
 class ModelConfig(NamedPart):
     """The network and its options."""
 
-    name: str = "unet"
+    name: str = Field("unet", description="by name (`sparsecover models`); its options stand beside")
     encoder_lr_factor: float = Field(1.0, gt=0, description="learning rate of the encoder relative to the rest")
-    freeze_encoder_epochs: int = Field(0, ge=0)
-    unfreeze: Literal["all", "stages"] = "all"
+    freeze_encoder_epochs: int = Field(0, ge=0, description="epochs in which a pretrained encoder is not changed")
+    unfreeze: Literal["all", "stages"] = Field("all", description="after that: at once, or a stage an epoch")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -148,8 +152,10 @@ class ModelConfig(NamedPart):
 class LossConfig(NamedPart):
     """The loss on labelled pixels and its options."""
 
-    name: str = "ce"
-    class_weights: Literal["none", "inverse", "tempered"] | tuple[float, ...] = "tempered"
+    name: str = Field("ce", description="by name (models-and-losses.md); its options stand beside")
+    class_weights: Literal["none", "inverse", "tempered"] | tuple[float, ...] = Field(
+        "tempered", description="of rare classes, or a number for each class"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -165,20 +171,22 @@ class LossConfig(NamedPart):
 class OptimConfig(Section):
     """The optimiser."""
 
-    name: Literal["adam", "adamw", "sgd"] = "adamw"
-    lr: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.01, ge=0)
+    name: Literal["adam", "adamw", "sgd"] = Field("adamw", description="method of descent")
+    lr: float = Field(1e-3, gt=0, description="learning rate; `train --find-lr` looks for one")
+    weight_decay: float = Field(0.01, ge=0, description="of weights; norms and biases have none")
 
 
 class ScheduleConfig(Section):
     """The learning rate over time."""
 
-    name: Literal["constant", "cosine", "one_cycle", "reduce_plateau"] = "cosine"
-    warmup_epochs: float = Field(1.0, ge=0)
+    name: Literal["constant", "cosine", "one_cycle", "reduce_plateau"] = Field(
+        "cosine", description="course of the learning rate"
+    )
+    warmup_epochs: float = Field(1.0, ge=0, description="epochs over which it rises")
     warmup_steps: int | None = Field(None, ge=0, description="in place of warmup_epochs")
     warmup_start: float = Field(0.1, gt=0, le=1, description="first learning rate relative to the full one")
     patience: int = Field(5, ge=1, description="validations without progress before reduce_plateau steps down")
-    factor: float = Field(0.5, gt=0, lt=1)
+    factor: float = Field(0.5, gt=0, lt=1, description="by which reduce_plateau multiplies the rate")
 
     @model_validator(mode="before")
     @classmethod
@@ -196,23 +204,23 @@ class RegulariserConfig(NamedPart):
 class TrainConfig(Section):
     """The loop."""
 
-    epochs: int = Field(30, ge=1)
-    batch_size: int = Field(16, ge=1)
-    accumulate: int = Field(1, ge=1)
+    epochs: int = Field(30, ge=1, description="rounds of patches.per_epoch windows")
+    batch_size: int = Field(16, ge=1, description="windows a step and process")
+    accumulate: int = Field(1, ge=1, description="batches that make one step")
     clip: float | None = Field(1.0, gt=0, description="largest gradient norm")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    compile: bool = False
-    ema: bool = True
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="of numbers; auto takes bf16 where it is faster")
+    compile: bool = Field(False, description="by torch.compile")
+    ema: bool = Field(True, description="validate and keep an average of the weights")
     early_stopping: int | None = Field(None, ge=1, description="validations without progress before the end")
-    validate_every: int = Field(1, ge=1, description="epochs")
+    validate_every: int = Field(1, ge=1, description="epochs from one validation to the next")
     minutes: float | None = Field(None, gt=0, description="the schedule of epochs is shortened to end in this time")
-    save_every_minutes: float = Field(5.0, gt=0)
-    save_top_k: int = Field(0, ge=0)
-    save_every_epochs: int | None = Field(None, ge=1)
+    save_every_minutes: float = Field(5.0, gt=0, description="state for --resume")
+    save_top_k: int = Field(0, ge=0, description="networks of the best epochs to keep")
+    save_every_epochs: int | None = Field(None, ge=1, description="a network to keep every so many epochs")
     samples_every: int | None = Field(10, ge=1, description="epochs between sheets of validation samples; null: none")
     sync_batchnorm: bool = Field(False, description="batch statistics over all GPUs of a training on several")
-    workers: int | Auto = "auto"
-    deterministic: bool = False
+    workers: int | Auto = Field("auto", description="threads that read windows")
+    deterministic: bool = Field(False, description="the same bits on a GPU each time; slower")
     regularisers: tuple[RegulariserConfig, ...] = Field((), description="terms on pixels without a label, each once")
 
     @model_validator(mode="after")
@@ -227,17 +235,24 @@ class Config(Section):
     """Everything that defines a run."""
 
     data: DataConfig = DataConfig()
-    classes: tuple[str, ...] | dict[int, str] | Path | None = None
+    classes: tuple[str, ...] | dict[int, str] | Path | None = Field(
+        None,
+        description="names by code: a list (codes from 0), a mapping, or a file (.csv, .qml); else what labels hold",
+    )
     split: SplitConfig = SplitConfig()
     patches: PatchConfig = PatchConfig()
-    normalize: Literal["none", "dtype", "minmax", "percentile", "zscore"] = "percentile"
-    augment: AugmentPreset | AugmentConfig = "standard"
+    normalize: Literal["none", "dtype", "minmax", "percentile", "zscore"] = Field(
+        "percentile", description="how the values of bands are scaled"
+    )
+    augment: AugmentPreset | AugmentConfig = Field(
+        "standard", description="variation of windows: a preset, or a section"
+    )
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     train: TrainConfig = TrainConfig()
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of weights, windows and divisions")
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

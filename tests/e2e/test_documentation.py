@@ -1,6 +1,7 @@
 """The code that README and docs show runs as it stands."""
 
 import re
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +53,8 @@ def test_the_readme_names_only_commands_that_exist() -> None:
     named = set(re.findall(r"^sparsecover (\w+)", text, flags=re.MULTILINE))
     assert named
     assert named <= set(COMMANDS)
+
+
+def test_the_page_of_the_configuration_is_the_configuration() -> None:
+    written = runpy.run_path(str(ROOT / "docs" / "configuration_page.py"))
+    assert written["PAGE"].read_text(encoding="utf-8") == written["page"](), "run docs/configuration_page.py"
