@@ -123,7 +123,7 @@ class PatchConfig(Section):
     """Windows for training."""
 
     size_px: int | Auto = Field("auto", description="side of a training window in pixels")
-    per_epoch: int | Auto = Field("auto", description="windows an epoch; auto: one for each tile with labels, 128 to 1000")
+    per_epoch: int | Auto = Field("auto", description="windows an epoch; auto: one a tile with labels, 128 to 1000")
     sampling: Literal["auto", "labels", "balanced", "random", "grid"] = Field("auto", description="where windows lie")
     cache: Literal["auto", "device", "memory", "none"] = Field("auto", description="where scenes are held")
 
@@ -208,7 +208,7 @@ class TrainConfig(Section):
     batch_size: int = Field(16, ge=1, description="windows a step and process")
     accumulate: int = Field(1, ge=1, description="batches that make one step")
     clip: float | None = Field(1.0, gt=0, description="largest gradient norm")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="of numbers; auto takes bf16 where it is faster")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: bf16 where it is faster")
     compile: bool = Field(False, description="by torch.compile")
     ema: bool = Field(True, description="validate and keep an average of the weights")
     early_stopping: int | None = Field(None, ge=1, description="validations without progress before the end")
