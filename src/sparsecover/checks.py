@@ -251,17 +251,18 @@ def _shared(scene: Scene, labels: LabelRaster, other: Scene, other_labels: Label
     if scene.paths and other.paths and _identical(scene.paths, other.paths):
         return "byte-identical images"
     if scene.grid.overlaps(other.grid):
-        return "overlapping scenes"
+        ground = ground_of(other_labels.values != UNLABELLED, other.grid, scene.grid)
+        return "labelled ground" if (ground & (labels.values != UNLABELLED)).any() else None
     return None
 
 
 def _shared_labels(labels: LabelRaster, other: LabelRaster) -> str | None:
     """What labels of the same scene have in common; disjoint parts of one scene are a fair split."""
-    if ((labels.values != 255) & (other.values != 255)).any():
+    if ((labels.values != UNLABELLED) & (other.values != UNLABELLED)).any():
         return "labelled pixels"
     if labels.groups is not None and other.groups is not None:
-        mine = np.unique(labels.groups[labels.values != 255])
-        theirs = np.unique(other.groups[other.values != 255])
+        mine = np.unique(labels.groups[labels.values != UNLABELLED])
+        theirs = np.unique(other.groups[other.values != UNLABELLED])
         if np.intersect1d(mine[mine > 0], theirs[theirs > 0]).size:
             return "a polygon"
     return None

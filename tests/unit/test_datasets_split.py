@@ -203,3 +203,40 @@ def test_what_the_pattern_is_not_found_in_is_no_fold():
     config = SplitConfig(by="pattern", pattern="(tile[0-9]+)", folds=3)
     with pytest.raises(DataError, match="there are 2"):
         split_folds([*TILES[:6], pair("other")], config, 0, 3)
+
+
+@pytest.mark.parametrize(
+    "config", [SplitConfig(by="block", block_px=16, buffer_px=0), SplitConfig(by="scene", folds=2)]
+)
+def test_what_one_scene_holds_out_trains_in_no_scene_of_the_same_ground(config):
+    def at(col: int) -> Pair:
+        grid = Grid(64, 64, CRS.from_epsg(32633).to_wkt(), Affine(10, 0, 500_000 + 10 * col, 0, -10, 5_800_000))
+        plain = pair(f"at {col}")
+        scene = Scene.from_array(np.zeros((1, 64, 64), np.uint8), grid=grid, name=plain.name)
+        return Pair(scene, LabelRaster(plain.labels.values, grid, scheme=SCHEME), plain.name)
+
+    pairs = [at(0), at(8), at(200)]
+    splits = split_folds(pairs, config, 0, 3) if config.folds else [split_pairs(pairs, config, 0, 3)]
+    removed = 0
+    for split in splits:
+        train, held = (np.zeros((64, 264), bool) for _ in range(2))
+        for ground, side in ((train, split.train), (held, split.validation)):
+            for member in side:
+                col = int(member.name.split()[1])
+                ground[:, col : col + 64] |= member.labels.values != UNLABELLED
+        assert held.any()
+        assert not (train & held).any()
+        removed += sum("Scenes overlap" in note for note in split.notes)
+    assert removed
+    assert not split_pairs([at(0), at(64)], SplitConfig(by="block", block_px=16, buffer_px=0), 0, 3).notes
+
+
+def test_a_class_is_not_lost_for_the_sake_of_shared_ground():
+    grid = Grid(8, 8, CRS.from_epsg(32633).to_wkt(), Affine(10, 0, 500_000, 0, -10, 5_800_000))
+    pairs = [
+        Pair(Scene.from_array(np.zeros((1, 8, 8), np.uint8), grid=grid, name=name), LabelRaster(values, grid), name)
+        for name, values in (("old", np.full((8, 8), 1, np.uint8)), ("new", np.full((8, 8), 1, np.uint8)))
+    ]
+    split = split_pairs(pairs, SplitConfig(by="files", train=("old",), test=("new",)), 0, 2)
+    assert (split.train[0].labels.values == 1).all()
+    assert any("optimistic" in note for note in split.notes)

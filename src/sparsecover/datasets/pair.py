@@ -35,6 +35,11 @@ class Pair:
         """The name, with the side where a published split has windows of one scene on several."""
         return f"{self.name} ({self.split})" if self.windows is not None and self.split else self.name
 
+    @property
+    def scene_key(self) -> str:
+        """The files of the scene, the same for all pairs that it is in."""
+        return "\n".join(self.scene.paths) or self.name
+
     def with_labels(self, labels: Labels) -> "Pair":
         """The same scene with other labels."""
         return replace(self, labels=labels)

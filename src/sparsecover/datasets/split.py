@@ -3,7 +3,7 @@
 import fnmatch
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,14 @@ from sparsecover.config import SplitConfig
 from sparsecover.datasets.layouts.base import SIDES
 from sparsecover.datasets.layouts.pairing import natural
 from sparsecover.datasets.pair import Pair
+from sparsecover.datasets.split_ground import apart_in_other_scenes
 from sparsecover.datasets.split_parts import Parts, deal_groups, group_pairs, sides_in, take_sides, with_sides
 from sparsecover.datasets.split_plan import SceneSide, SplitPlan
 from sparsecover.errors import DataError, counted, summary
 from sparsecover.labels import LabelFile, assign_groups, class_counts, pixel_weights
 
 AUTO_BUFFER_PX = 64
+_BETWEEN_SCENES_PX = 16  # at most, where the width is automatic: scenes that overlap by little should keep labels
 
 TRAIN, VALIDATION, TEST = range(3)
 
@@ -148,9 +150,9 @@ def _fold_pairs(
     """Each fold's scenes (or values of the pattern) held out in turn."""
     side = _sides(pairs, config, seed, num_classes) if config.test or config.by == "files" else [TRAIN] * len(pairs)
     rest = [pair for pair, s in zip(pairs, side, strict=True) if s != TEST]
-    unit = _pattern_values(rest, config) if config.by == "pattern" else [_scene_key(pair) for pair in rest]
+    unit = _pattern_values(rest, config) if config.by == "pattern" else [pair.scene_key for pair in rest]
     if len(_distinct(unit)) < folds:
-        whole = _pattern_values(pairs, config) if config.by == "pattern" else [_scene_key(pair) for pair in pairs]
+        whole = _pattern_values(pairs, config) if config.by == "pattern" else [pair.scene_key for pair in pairs]
         raise DataError(_too_many_folds(config, folds, len(_distinct(unit)), len(_distinct(whole))))
     dealt = iter(_deal(rest, unit, [1 / folds] * folds, seed, num_classes))
     number = [TEST if s == TEST else next(dealt) for s in side]
@@ -188,7 +190,7 @@ def _fold_side(number: int | None, fold: int, test: bool) -> int | None:
 def _sides(pairs: Sequence[Pair], config: SplitConfig, seed: int, num_classes: int) -> list[int | None]:
     """The side of each whole pair; None for those left out."""
     if config.by == "scene":
-        return _deal(pairs, [_scene_key(pair) for pair in pairs], config.fractions, seed, num_classes)
+        return _deal(pairs, [pair.scene_key for pair in pairs], config.fractions, seed, num_classes)
     if config.by == "pattern":
         return _listed(_pattern_values(pairs, config), config, "values of the pattern")
     if config.train or config.validation or config.test:
@@ -244,10 +246,6 @@ def _expanded(names: Sequence[str]) -> list[str]:
     return out
 
 
-def _scene_key(pair: Pair) -> str:
-    return "\n".join(pair.scene.paths) or pair.name
-
-
 def _deal(
     pairs: Sequence[Pair], units: Sequence[str | None], shares: Sequence[float], seed: int, num_classes: int
 ) -> list[int | None]:
@@ -272,12 +270,19 @@ def _whole(pairs: Sequence[Pair], sides: Sequence[int | None], by: str) -> Split
 
 
 def _checked(split: Split, wanted: set[str], num_classes: int) -> Split:
-    """Refuse sides without pairs, and note classes that are never trained on."""
+    """The split, its training labels apart from what other scenes hold out; notes on classes that are never trained on.
+
+    Raises:
+        DataError: a side without pairs.
+    """
     for name, members in split.sides.items():
         if name in wanted and not members:
             raise DataError(
                 f"The split leaves nothing for {name}. Give other fractions or lists, or divide by block, not by scene."
             )
+    width = min(split.plan.buffer_px, _BETWEEN_SCENES_PX) if split.plan.buffer_may_shrink else split.plan.buffer_px
+    train, notes = apart_in_other_scenes(split.train, [*split.validation, *split.test], width, num_classes)
+    split = replace(split, train=train, notes=[*split.notes, *notes])
     if any(isinstance(pair.labels, LabelFile) for members in split.sides.values() for pair in members):
         return split  # counting would read every file of a set that is too large for memory
     counts = {

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from sparsecover.labels.samplers import SAMPLERS as SAMPLERS
     from sparsecover.labels.shared_ground import apart_on_ground as apart_on_ground
     from sparsecover.labels.shared_ground import ground_of as ground_of
+    from sparsecover.labels.shared_ground import held_elsewhere as held_elsewhere
     from sparsecover.labels.shared_ground import sharing_ground as sharing_ground
+    from sparsecover.labels.shared_ground import without_ground as without_ground
     from sparsecover.labels.simulate import fewer_than_asked as fewer_than_asked
     from sparsecover.labels.simulate import simulate_labels as simulate_labels
     from sparsecover.labels.simulate_windows import simulate_file as simulate_file
@@ -77,7 +79,9 @@ __all__, __getattr__, __dir__ = lazy_names(
         "SAMPLERS": "samplers",
         "apart_on_ground": "shared_ground",
         "ground_of": "shared_ground",
+        "held_elsewhere": "shared_ground",
         "sharing_ground": "shared_ground",
+        "without_ground": "shared_ground",
         "fewer_than_asked": "simulate",
         "simulate_labels": "simulate",
         "simulate_file": "simulate_windows",

@@ -11,6 +11,7 @@ from sparsecover.classes import UNLABELLED
 from sparsecover.grid import Grid
 from sparsecover.labels.arrays import Mask
 from sparsecover.labels.holdout import Fold, near
+from sparsecover.labels.label_raster import LabelRaster
 from sparsecover.raster.gdal import environment
 
 
@@ -19,35 +20,65 @@ def apart_on_ground(folds: Sequence[Fold], num_classes: int, buffer_px: int) -> 
 
     Args:
         folds: the sides of one split, one a scene.
-        buffer_px: training labels at most this many rows and columns from held-out ground are left out, too.
+        buffer_px: as of ``without_ground``.
 
     Returns:
         The folds with fewer training labels. Where a class would lose all of them nothing is taken, and the folds are
         marked optimistic.
     """
-    masks = _held_elsewhere(folds)
-    if all(mask is None for mask in masks):
-        return list(folds)
-    trains = [
-        fold.train if mask is None else fold.train.keep(~near(mask, buffer_px))
-        for fold, mask in zip(folds, masks, strict=True)
+    grids, held = [fold.train.grid for fold in folds], [fold.held_out for fold in folds]
+    shared = sharing_ground(grids, [labels.grid for labels in held])
+    others = [[other for other in sharing if other != number] for number, sharing in enumerate(shared)]
+    masks = held_elsewhere(grids, held, others)
+    trains, possible, note = without_ground([fold.train for fold in folds], masks, num_classes, buffer_px)
+    notes = [note] if note else []
+    return [
+        Fold(train, fold.held_out, [*fold.notes, *notes], fold.optimistic or not possible)
+        for fold, train in zip(folds, trains, strict=True)
     ]
-    before = sum(fold.train.counts(num_classes) for fold in folds)
-    after = sum(train.counts(num_classes) for train in trains)
+
+
+def without_ground(
+    trains: Sequence[LabelRaster], masks: Sequence[Mask | None], num_classes: int, buffer_px: int
+) -> tuple[list[LabelRaster], bool, str | None]:
+    """Training labels without those on held-out ground, unless a class would lose all of them.
+
+    Args:
+        trains: the labels of each scene.
+        masks: ground held out in other scenes, bool [H, W] on each grid, None where there is none.
+        buffer_px: training labels at most this many rows and columns from held-out ground are left out, too.
+
+    Returns:
+        The labels, whether they could be kept apart, and a note where there was anything to do.
+    """
+    if all(mask is None for mask in masks):
+        return list(trains), True, None
+    left = [
+        labels if mask is None else labels.keep(~near(mask, buffer_px))
+        for labels, mask in zip(trains, masks, strict=True)
+    ]
+    before = sum(labels.counts(num_classes) for labels in trains)
+    after = sum(labels.counts(num_classes) for labels in left)
     if np.any((after == 0) & (before > 0)):
         note = "Scenes overlap, and what trains in one is held out in another: the accuracy is optimistic."
-        return [fold._replace(notes=[*fold.notes, note], optimistic=True) for fold in folds]
-    note = f"Scenes overlap: {int(np.sum(before - after))} training labels on ground held out in another were left out."
-    return [fold._replace(train=t, notes=[*fold.notes, note]) for fold, t in zip(folds, trains, strict=True)]
+        return list(trains), False, note
+    lost = int(np.sum(before - after))
+    return left, True, f"Scenes overlap: {lost} training labels on ground held out in another were left out."
 
 
-def _held_elsewhere(folds: Sequence[Fold]) -> list[Mask | None]:
-    """For each scene where others hold out labels, bool [H, W] on its grid; None where they share no ground."""
-    grids, held = [fold.train.grid for fold in folds], [fold.held_out for fold in folds]
+def held_elsewhere(
+    grids: Sequence[Grid], held: Sequence[LabelRaster], shared: Sequence[Sequence[int]]
+) -> list[Mask | None]:
+    """For each grid where other scenes hold out labels, bool [H, W]; None where they share no ground.
+
+    Args:
+        grids: of the scenes that train.
+        held: labels held out.
+        shared: for each grid the numbers of those of other scenes on its ground.
+    """
     masks: list[Mask | None] = []
-    for number, sharing in enumerate(sharing_ground(grids, [labels.grid for labels in held])):
-        others = [held[other] for other in sharing if other != number]
-        found = [ground_of(labels.values != UNLABELLED, labels.grid, grids[number]) for labels in others]
+    for grid, numbers in zip(grids, shared, strict=True):
+        found = [ground_of(held[n].values != UNLABELLED, held[n].grid, grid) for n in numbers]
         masks.append(np.logical_or.reduce(found) if found else None)
     return masks
 
