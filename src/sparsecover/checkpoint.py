@@ -145,6 +145,8 @@ class Checkpoint:
         spec = ModelSpec(
             str(model["name"]), int(model["in_channels"]), int(model["num_classes"]), dict(model["options"])
         )
+        if spec.options.get("encoder_weights") is not None:  # a file or an address, of the sender's choice
+            raise ValueError("encoder weights are named, though the tensors hold them")
         scheme = ClassScheme.from_dicts(header["classes"])
         bands = tuple(map(str, header["bands"]))
         normalizer = Normalizer.from_dict(header["normalizer"])
@@ -208,12 +210,14 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     except (safetensors.SafetensorError, OSError, RuntimeError) as error:
         raise CheckpointError(f"{path} is damaged: {error}. Copy it again, or train again.") from error
     claimed = header.pop("digest", None)
-    if claimed != _digest(header, tensors):
-        raise CheckpointError(f"{path} was changed after it was written (its digest differs). Copy it again.")
     try:
-        return Checkpoint._from_header(_upgraded(header), tensors)
+        unchanged = claimed == _digest(header, tensors)
+        checkpoint = Checkpoint._from_header(_upgraded(header), tensors) if unchanged else None
     except (KeyError, TypeError, ValueError, OverflowError, SparseCoverError) as error:
         raise CheckpointError(f"{path} has a header that makes no sense: {error!r}.") from error
+    if checkpoint is None:
+        raise CheckpointError(f"{path} was changed after it was written (its digest differs). Copy it again.")
+    return checkpoint
 
 
 def load_model(path: str | Path) -> nn.Module:
@@ -241,7 +245,7 @@ def _read_header(path: Path) -> Header:
     try:
         header = json.loads(json.loads(text)["__metadata__"][_KEY])
         version = int(header["format"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise CheckpointError(foreign) from None
     oldest = min((VERSION, *UPGRADES))
     if not oldest <= version <= VERSION:

@@ -234,6 +234,23 @@ def test_a_configuration_that_is_no_mapping_is_refused(saved: Path, tmp_path: Pa
         load_checkpoint(tmp_path / "odd.safetensors")
 
 
+def test_a_file_does_not_choose_what_else_is_read(saved: Path, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(saved)
+    options = dict(checkpoint.model_spec.options) | {"encoder_weights": str(tmp_path / "theirs.pth")}
+    spec = replace(checkpoint.model_spec, options=options)
+    save_checkpoint(tmp_path / "odd.safetensors", replace(checkpoint, model_spec=spec))
+    with pytest.raises(CheckpointError, match=r"makes no sense.*encoder weights"):
+        load_checkpoint(tmp_path / "odd.safetensors")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_none_are_refused(saved: Path, tmp_path: Path, value: float) -> None:
+    with pytest.raises(CheckpointError, match="makes no sense"):
+        load_checkpoint(rewritten(saved, tmp_path, metrics={"miou": value}))
+    with pytest.raises(CheckpointError, match="not a checkpoint of sparsecover"):
+        load_checkpoint(rewritten(saved, tmp_path, format=value))
+
+
 def test_nan_in_the_metrics_is_our_own_mistake(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="NaN"):
         save_checkpoint(tmp_path / "a.safetensors", make_checkpoint(metrics={"miou": float("nan")}))

@@ -126,3 +126,9 @@ def test_a_missing_part_is_named(monkeypatch) -> None:
     (row,) = model_table(["smp-unet"])
     assert row.parameters is None
     assert "segmentation_models_pytorch" in row.note
+
+
+@pytest.mark.parametrize("name", ["hypercolumns", "random-forest", "random-forest-features"])
+def test_features_are_for_networks_that_learn_in_epochs(name: str) -> None:
+    with pytest.raises(ModelError, match="networks that learn in epochs"):
+        check_model(name, {"features": True})

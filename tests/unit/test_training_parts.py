@@ -360,6 +360,13 @@ def test_validation_scores_the_whole_set_at_once() -> None:
     assert nothing.miou is None
 
 
+def test_a_single_logit_is_scored_as_two_classes() -> None:
+    labels = torch.tensor([[[0, 0, 1, 1]]], dtype=torch.uint8)
+    batch = Batch(torch.tensor([[[[-2.0, 2.0, -2.0, 2.0]]]]), labels, labels != 255)
+    scores = validate(torch.nn.Identity(), create_loss("ce"), [batch], lambda b: b, ignore_index=255)  # type: ignore[arg-type]
+    assert scores.confusion.tolist() == [[1, 1], [1, 1]]
+
+
 def test_validation_leaves_the_statistics_of_norms_alone() -> None:
     model = create_model("unet", 1, 2, base_channels=4, depth=2).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}

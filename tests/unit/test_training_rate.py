@@ -5,7 +5,7 @@ import pytest
 import torch
 from test_training_fit import PAIRS, StopAt, make_config
 
-from sparsecover.errors import DataError
+from sparsecover.errors import ConfigError, DataError
 from sparsecover.training import RateTest, find_learning_rate
 
 
@@ -37,3 +37,9 @@ def test_labels_that_blow_up_at_once_are_explained(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("sparsecover.training.stepper.Stepper._gradients", lambda *_: torch.tensor([float("nan"), 1.0]))
     with pytest.raises(DataError, match="diverged"):
         find_learning_rate(PAIRS, make_config(), steps=20)
+
+
+@pytest.mark.parametrize("name", ["random-forest", "hypercolumns"])
+def test_a_model_without_steps_has_no_rate(name: str) -> None:
+    with pytest.raises(ConfigError, match="fitted at once and has no learning rate"):
+        find_learning_rate(PAIRS, make_config(model={"name": name}), steps=20)

@@ -15,7 +15,7 @@ from rich.console import Console
 from scipy import stats
 from test_training_fit import HELD, PAIRS, SCHEME, make_config, make_pairs
 
-from sparsecover.classes import UNLABELLED
+from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.errors import ConfigError
 from sparsecover.pipeline.cross_validating import CrossValidation, fold_spread
 from sparsecover.training import fit
@@ -145,6 +145,16 @@ def test_the_spread_over_folds_is_corrected_for_overlapping_training_sets() -> N
     assert (high - low) / (plain[1] - plain[0]) == pytest.approx(((1 / 5 + 1 / 4) * 5) ** 0.5)
     assert fold_spread([0.5, None])["interval"] is None
     assert fold_spread([None])["mean"] is None
+
+
+def test_the_interval_ends_where_the_score_does() -> None:
+    below_chance = [-0.3, -0.2, -0.25]
+    assert fold_spread(below_chance, least=-1.0)["interval"][0] < -0.25 < fold_spread(below_chance, -1.0)["interval"][1]
+    assert fold_spread([0.0, 0.2, 1.0])["interval"] == [0.0, 1.0]
+    agreement = np.array([[1, 9], [9, 1]])
+    spread = CrossValidation((), np.stack([agreement, agreement.T + 1]), ClassScheme.from_names(["a", "b"])).spread()
+    low, high = spread["kappa"]["interval"]
+    assert low < spread["kappa"]["mean"] < high
 
 
 def test_pooled_scores_count_each_pixel_once() -> None:

@@ -42,8 +42,9 @@ class FeatureInput(SegmentationNetwork):
     def __init__(self, in_channels: int, make: Callable[[int], nn.Module]) -> None:
         features = MultiScaleFeatures(in_channels)
         network = make(features.out_channels)
-        if not isinstance(network, SegmentationNetwork):
-            raise ModelError(f"features=True is for networks; {type(network).__name__} takes the bands alone.")
+        if not isinstance(network, SegmentationNetwork) or hasattr(network, "fit_pixels"):
+            own = type(network).__name__
+            raise ModelError(f"features=True is for networks that learn in epochs; {own} takes the bands alone.")
         super().__init__(in_channels, network.num_classes, stride=network.stride)
         self.features = features
         self.scale = Standardised(features.out_channels - in_channels, affine=False)

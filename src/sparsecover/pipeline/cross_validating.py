@@ -25,7 +25,7 @@ from sparsecover.training.processes import is_helper, layout
 
 _LEVEL = 0.95
 LAST = "last.safetensors"
-_SCORES = ("miou", "accuracy", "kappa")
+_SCORES = {"miou": 0.0, "accuracy": 0.0, "kappa": -1.0}  # and the least that each can be; the most is 1
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class CrossValidation:
         summaries = [metrics.summary(fold, names) for fold in self.folds]
         columns = {score: [summary[score] for summary in summaries] for score in _SCORES}
         columns |= {f"iou_{name}": [summary["per_class_iou"][name] for summary in summaries] for name in names}
-        return {score: fold_spread(values) for score, values in columns.items()}
+        return {score: fold_spread(values, _SCORES.get(score, 0.0)) for score, values in columns.items()}
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for metrics.json: pooled scores as of any training, beside those of the folds."""
@@ -73,11 +73,12 @@ class CrossValidation:
         }
 
 
-def fold_spread(values: Sequence[float | None]) -> dict[str, Any]:
+def fold_spread(values: Sequence[float | None], least: float = 0.0) -> dict[str, Any]:
     """Mean, sample standard deviation and 95% interval of the mean over folds, without those that have no score.
 
     The interval is Student's t with the variance (1/F + 1/(F - 1)) s^2, corrected for training sets that overlap
-    (Nadeau & Bengio 2003, eq. 9, with the share 1/F held out); the plain s^2/F would be far too narrow.
+    (Nadeau & Bengio 2003, eq. 9, with the share 1/F held out); the plain s^2/F would be far too narrow. It ends
+    where the score does, at ``least`` and 1.
     """
     scores = np.array([value for value in values if value is not None])
     count = len(scores)
@@ -86,7 +87,7 @@ def fold_spread(values: Sequence[float | None]) -> dict[str, Any]:
         return {"mean": mean, "std": None, "interval": None, "folds": count}
     mean, std = float(scores.mean()), float(scores.std(ddof=1))
     half = float(stats.t.ppf((1 + _LEVEL) / 2, count - 1)) * std * (1 / count + 1 / (count - 1)) ** 0.5
-    return {"mean": mean, "std": std, "interval": [max(0.0, mean - half), min(1.0, mean + half)], "folds": count}
+    return {"mean": mean, "std": std, "interval": [max(least, mean - half), min(1.0, mean + half)], "folds": count}
 
 
 def cross_validate(

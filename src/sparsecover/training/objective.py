@@ -47,3 +47,9 @@ class _Plain:
 def as_objective(loss: Callable[[Tensor, Tensor], Tensor]) -> Objective:
     """One of our losses as it is, or any other ``loss(logits, target)`` weighted by its labelled pixels."""
     return cast(Objective, loss) if hasattr(loss, "statistics") and hasattr(loss, "finalise") else _Plain(loss)
+
+
+def as_classes(logits: Tensor) -> Tensor:
+    """Logits float32 [N, K, h, w], K from 2: a single logit z of class 1 stands for (0, z)."""
+    logits = logits.float()
+    return torch.cat([torch.zeros_like(logits), logits], dim=1) if logits.shape[1] == 1 else logits

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter1d
 from sparsecover import figures
 from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
-from sparsecover.errors import DataError
+from sparsecover.errors import ConfigError, DataError
 from sparsecover.patches import Pair, check_pairs
 from sparsecover.progress import Reporter, Silent
 from sparsecover.training.device import resolve_device
@@ -67,12 +67,18 @@ def find_learning_rate(
         reporter: listens.
 
     Raises:
+        ConfigError: a model that is not trained by steps.
         DataError: the loss diverged at once, so that there is nothing to see.
     """
     config = config.with_changes({"train.regularisers": []})  # the rate is that of the labels
     device, listener = resolve_device(device), _Listener(steps, reporter or Silent())
     with seeded(config.seed, device, deterministic=config.train.deterministic):
         run = Run.prepare(check_pairs(pairs), [], config, scheme, device, listener)
+        if hasattr(run.model, "fit_pixels"):
+            raise ConfigError(
+                f"{config.model.name} is fitted at once and has no learning rate. Name a network that learns in epochs "
+                "(model.name: unet), or leave the test out."
+            )
         trainer = run.trainer()
         trainer.average, trainer.schedule = None, _Rising(config.optim.lr, steps)
         loader = run.loader(run.plan, run.pairs)

@@ -13,6 +13,7 @@ from sparsecover import figures
 from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.patches import Pair, Patch, PatchPlan, PatchReader
 from sparsecover.patches.batch import Sample
+from sparsecover.training.objective import as_classes
 
 _ROWS = 4
 _TITLES = ("image", "labels", "prediction", "right and wrong")
@@ -87,5 +88,5 @@ class SampleSheet:
         network.eval()
         logits = network(torch.from_numpy(sample.image)[None].to(self.device))
         network.train(training)
-        classes: npt.NDArray[np.uint8] = logits.argmax(1)[0].to(torch.uint8).cpu().numpy()
+        classes: npt.NDArray[np.uint8] = as_classes(logits).argmax(1)[0].to(torch.uint8).cpu().numpy()
         return classes

@@ -9,7 +9,7 @@ from torch import Tensor
 from sparsecover.losses import add_other_processes
 from sparsecover.patches import Batch
 from sparsecover.training.history import Row
-from sparsecover.training.objective import Logits
+from sparsecover.training.objective import Logits, as_classes
 from sparsecover.training.regularisers import Regulariser
 from sparsecover.training.regularisers.base import Teacher
 
@@ -73,12 +73,6 @@ class Terms:
         self.sums = sums.detach().double().cpu()
         weights = last.new_tensor([weight for _, weight in self.parts])
         return (weights * sums[:, 0] / sums[:, 1].detach().clamp_min(1)).sum()
-
-
-def as_classes(logits: Tensor) -> Tensor:
-    """Logits float32 [N, K, h, w], K from 2: a single logit z of class 1 stands for (0, z)."""
-    logits = logits.float()
-    return torch.cat([torch.zeros_like(logits), logits], dim=1) if logits.shape[1] == 1 else logits
 
 
 def term_columns(names: Sequence[str], sums: Tensor | None) -> Row:

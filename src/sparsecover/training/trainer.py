@@ -24,14 +24,14 @@ from sparsecover.training.history import History, score_columns
 from sparsecover.training.interrupts import Interrupts
 from sparsecover.training.loader import Batches
 from sparsecover.training.memory import used_bytes
-from sparsecover.training.objective import as_objective
+from sparsecover.training.objective import as_classes, as_objective
 from sparsecover.training.plain_loader import as_batches
 from sparsecover.training.randomness import random_states, set_random_states
 from sparsecover.training.regularisers import Regulariser
 from sparsecover.training.schedule import Schedule
 from sparsecover.training.state import Clock, Progress
 from sparsecover.training.stepper import Stepper
-from sparsecover.training.terms import Terms, as_classes, term_columns
+from sparsecover.training.terms import Terms, term_columns
 from sparsecover.training.time_limit import fitting_steps
 from sparsecover.training.validation import Scores, validate
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sparsecover import metrics
 from sparsecover.patches import Batch
-from sparsecover.training.objective import Objective
+from sparsecover.training.objective import Objective, as_classes
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ def validate(
         with autocast():
             logits = network(batch.images)
         statistics = objective.statistics(logits, labels).double()
-        counted = _confusion(logits.argmax(1), labels, logits.shape[1], ignore_index)
+        classes = as_classes(logits)
+        counted = _confusion(classes.argmax(1), labels, classes.shape[1], ignore_index)
         sums = statistics if sums is None else sums + statistics
         confusion = counted if confusion is None else confusion + counted
     network.train(training)
