@@ -4,12 +4,10 @@ Opening one never runs code from it: tensors are raw bytes, the header is JSON o
 built by name from our own table. The file is a plain safetensors file that other tools can open as well.
 """
 
-import contextlib
 import hashlib
 import json
-import os
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -20,8 +18,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from sparsecover.atomic import replacing
 from sparsecover.classes import ClassScheme
-from sparsecover.errors import CheckpointError, ModelError, OutputError, SparseCoverError
+from sparsecover.errors import CheckpointError, ModelError, SparseCoverError
 from sparsecover.models import create_model, without_weights
 from sparsecover.normalize import Normalizer
 
@@ -296,39 +295,3 @@ def _compare(expected: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[
             f"{len(wrong)} tensors do not fit, first {name!r}: the architecture has {expected.get(name, 'none')}, the "
             f"file {given.get(name, 'none')}. Was a model registered under the same name with another shape?"
         )
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path`` that replaces it when the block ends well and vanishes when it does not.
-
-    The bytes are on the disk before the rename, so that after a power cut the name holds the old file or the new.
-
-    Raises:
-        OutputError: writing failed.
-    """
-    # A fixed name: what a killed process left behind is overwritten by the next one.
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        reason = error.strerror or error
-        raise OutputError(f"{path} cannot be written: {reason}. A file of that name is left as it was.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable, where the system lets folders be opened (not on Windows)."""
-    if hasattr(os, "O_DIRECTORY"):
-        handle = os.open(folder, os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -15,7 +15,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparsecover import checkpoint as module
-from sparsecover.checkpoint import Checkpoint, ModelSpec, load_checkpoint, load_model, replacing, save_checkpoint
+from sparsecover.atomic import replacing
+from sparsecover.checkpoint import Checkpoint, ModelSpec, load_checkpoint, load_model, save_checkpoint
 from sparsecover.classes import ClassScheme
 from sparsecover.errors import CheckpointError, OutputError
 from sparsecover.normalize import Normalizer

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from sparsecover.atomic import write_file
 from sparsecover.config import Section
 from sparsecover.errors import DataError, OutputError
 
@@ -71,12 +72,7 @@ class SplitPlan(Section):
         Raises:
             OutputError: the folder cannot be written to.
         """
-        temporary = path.with_name(f".{path.name}.tmp")
-        try:
-            temporary.write_text(self.to_json(), encoding="utf-8")
-            temporary.replace(path)
-        except OSError as error:
-            raise OutputError(f"The split plan {path} cannot be written: {error.strerror}.") from error
+        write_file(path, self.to_json())
 
     @classmethod
     def read(cls, path: Path) -> "SplitPlan":

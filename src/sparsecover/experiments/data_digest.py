@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sparsecover.atomic import write_file
 from sparsecover.config import Config
 from sparsecover.datasets.layouts import LAYOUTS
 from sparsecover.datasets.layouts.masks import with_masks
 from sparsecover.errors import SceneError
-from sparsecover.pipeline.files import write_file
 from sparsecover.raster.gdal import open_raster
 
 

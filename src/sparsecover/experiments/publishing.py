@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from sparsecover.atomic import write_file
 from sparsecover.experiments.jobs import Job
 from sparsecover.experiments.outcome import Outcome
 from sparsecover.experiments.plots import file_name, methods_of, study_plots
@@ -14,7 +15,6 @@ from sparsecover.experiments.report import Page, render_page
 from sparsecover.experiments.sheets import Sample, draw_sheet, load_samples
 from sparsecover.experiments.summary import CellScores, summarize
 from sparsecover.experiments.tables import as_csv, cell_rows, job_rows, markdown, panels
-from sparsecover.pipeline.files import write_file
 from sparsecover.pipeline.provenance import command_line
 
 

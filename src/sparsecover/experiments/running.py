@@ -11,9 +11,9 @@ from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
+from sparsecover.atomic import write_file
 from sparsecover.experiments.jobs import Job
 from sparsecover.experiments.outcome import RESULT, Outcome
-from sparsecover.pipeline.files import write_file
 
 _IMPORTED = ["sparsecover.experiments.work", "sklearn.ensemble", "matplotlib.figure", "matplotlib.backends.backend_agg"]
 """What the process that others are forked from imports once for all."""

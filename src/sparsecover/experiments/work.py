@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import torch
 
+from sparsecover.atomic import write_file
 from sparsecover.checkpoint import Checkpoint, load_checkpoint
 from sparsecover.datasets import Pair, open_dataset
 from sparsecover.errors import DataError, SparseCoverError
@@ -24,7 +25,6 @@ from sparsecover.experiments.jobs import Job
 from sparsecover.experiments.outcome import RESULT
 from sparsecover.experiments.sheets import save_samples
 from sparsecover.experiments.sides import sides_of
-from sparsecover.pipeline.files import write_file
 from sparsecover.pipeline.scoring import gather_scores
 from sparsecover.pipeline.splitting import PLAN
 from sparsecover.pipeline.training import training_sides

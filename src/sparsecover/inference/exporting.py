@@ -14,7 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from sparsecover.checkpoint import Checkpoint, load_checkpoint, replacing
+from sparsecover.atomic import replacing
+from sparsecover.checkpoint import Checkpoint, load_checkpoint
 from sparsecover.errors import MissingPartError, ModelError, OutputError
 from sparsecover.grid import Window
 from sparsecover.inference.onnx_graph import split_concatenations

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sparsecover.checkpoint import replacing
+from sparsecover.atomic import replacing
 from sparsecover.classes import ClassScheme
 from sparsecover.errors import SceneError, SparseCoverError
 from sparsecover.grid import Window, tiles

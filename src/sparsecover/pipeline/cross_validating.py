@@ -11,11 +11,12 @@ import numpy as np
 from scipy import stats
 
 from sparsecover import metrics
+from sparsecover.atomic import write_file
 from sparsecover.checkpoint import load_checkpoint
 from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
 from sparsecover.datasets import open_dataset
-from sparsecover.pipeline.files import results_in, write_file
+from sparsecover.pipeline.files import results_in
 from sparsecover.pipeline.network_choice import named_by_options
 from sparsecover.pipeline.splitting import split_dataset_folds
 from sparsecover.pipeline.training import settled, training_sides

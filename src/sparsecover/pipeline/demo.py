@@ -6,11 +6,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from sparsecover.atomic import write_file
 from sparsecover.datasets import make_demo
 from sparsecover.evaluation import Assessment
 from sparsecover.inference import predict
 from sparsecover.pipeline.evaluating import evaluate_map_files
-from sparsecover.pipeline.files import write_file
 from sparsecover.pipeline.map_job import BASELINE, fit_baseline
 from sparsecover.pipeline.mapping import MapResult, make_map
 from sparsecover.progress import Reporter, Silent

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from sparsecover.atomic import write_file
 from sparsecover.checkpoint import Checkpoint, load_checkpoint
 from sparsecover.classes import ClassScheme
 from sparsecover.config import Config
@@ -11,7 +12,7 @@ from sparsecover.datasets import open_dataset
 from sparsecover.errors import ClassError, DataError, counted
 from sparsecover.evaluation import Assessment, evaluate_map
 from sparsecover.labels import open_labels, read_labels
-from sparsecover.pipeline.files import prepare_folder, write_file
+from sparsecover.pipeline.files import prepare_folder
 from sparsecover.pipeline.scoring import score_checkpoint
 from sparsecover.pipeline.splitting import split_dataset
 from sparsecover.progress import Reporter, Silent

@@ -1,4 +1,4 @@
-"""Result folders and small files: prepared before the work, whole or not there at all."""
+"""Folders for results, prepared before the work, and names in them."""
 
 import contextlib
 import os
@@ -77,22 +77,6 @@ def _now(folder: Path) -> int:
     """The time in nanoseconds by the clock that dates the files of a folder, which may be a server's."""
     with tempfile.TemporaryFile(dir=folder) as file:
         return os.fstat(file.fileno()).st_mtime_ns
-
-
-def write_file(path: Path, content: str | bytes) -> None:
-    """Write a file (text in UTF-8) under a temporary name and rename it when it is whole.
-
-    Raises:
-        OutputError: the disk is full or the folder cannot be written to.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def unique_names(names: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsecover import figures
+from sparsecover.atomic import write_file
 from sparsecover.checkpoint import Checkpoint, save_checkpoint
 from sparsecover.checks import Finding
 from sparsecover.config import Config
@@ -18,7 +19,7 @@ from sparsecover.evaluation import Assessment
 from sparsecover.inference import MapProduct
 from sparsecover.pipeline.checking import findings_on
 from sparsecover.pipeline.contest import Contest
-from sparsecover.pipeline.files import results_in, write_file
+from sparsecover.pipeline.files import results_in
 from sparsecover.pipeline.given_data import GivenData, given_data
 from sparsecover.pipeline.holding_out import Split, split_labels
 from sparsecover.pipeline.inputs import Inputs, LabelOptions, Pair, count_labels, open_inputs

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from sparsecover.atomic import write_file
 from sparsecover.checkpoint import Checkpoint
 from sparsecover.config import Config
 from sparsecover.datasets import Pair, Split, open_dataset, simulate_pairs
 from sparsecover.errors import ConfigError
-from sparsecover.pipeline.files import results_in, write_file
+from sparsecover.pipeline.files import results_in
 from sparsecover.pipeline.inputs import Labels, count_labels
 from sparsecover.pipeline.network_choice import named_by_options, settle_network
 from sparsecover.pipeline.splitting import PLAN, split_dataset

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from sparsecover import __version__, figures, metrics
-from sparsecover.checkpoint import Checkpoint, load_checkpoint, replacing, save_checkpoint
+from sparsecover.atomic import replacing
+from sparsecover.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sparsecover.errors import CheckpointError, ConfigError
 from sparsecover.training.board import Board
 from sparsecover.training.history import History, as_csv
