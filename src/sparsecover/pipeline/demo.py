@@ -41,7 +41,6 @@ def run_demo(
     *,
     seed: int = 0,
     device: str = "auto",
-    settings: tuple[str, ...] = (),
     reporter: Reporter | None = None,
 ) -> DemoResult:
     """Make the demo scene, map it, and score map and forest everywhere.
@@ -49,7 +48,6 @@ def run_demo(
     Args:
         out: folder for scene, labels, truth, map and report; earlier results are replaced.
         seed: of the scene and of the training.
-        settings: configuration values, as of ``map``.
     """
     reporter = reporter or Silent()
     start = time.monotonic()
@@ -57,7 +55,7 @@ def run_demo(
     scene = make_demo(Path(out), seed=seed)
     job = make_map(
         scene.scene, scene.labels, out=out, field=scene.field, radius_m=scene.radius_m,
-        settings=settings, seed=seed, device=device, overwrite=True, baseline=False, reporter=reporter,
+        seed=seed, device=device, overwrite=True, baseline=False, reporter=reporter,
     )  # fmt: skip
     reporter.stage("Random forest on pixels")
     truth = evaluate_map_files(job.products[0].map, scene.truth)

@@ -50,7 +50,10 @@ def evaluate_checkpoint(
     sides = split_dataset(dataset, config)
     pairs = [(pair.scene, pair.labels) for pair in getattr(sides, split)]
     if not pairs:
-        raise DataError(f"The split has no {split} scenes; set split.{split} in the configuration.")
+        raise DataError(
+            f"The split has no {split} labels. Give it some by split.{split} or by three split.fractions, or score another "
+            "side (--split)."
+        )
     reporter.stage(f"Scoring {counted(pairs, 'scene')}")
     assessment = score_checkpoint(checkpoint, pairs, device=device, side=split)
     return _saved(assessment, out)

@@ -16,14 +16,14 @@ _TILE_PX = 128
 
 
 def gather_scores(
-    gathered: Accumulator, checkpoint: Checkpoint, pairs: Sequence[Pair], *, device: str = "auto", tta: bool = False
+    gathered: Accumulator, checkpoint: Checkpoint, pairs: Sequence[Pair], *, device: str = "auto"
 ) -> None:
     """Predict the labelled ground of some scenes and add the scores to ``gathered``."""
     for number, (scene, labels) in enumerate(pairs):
         area = labelled_windows(labels)
         if not area:
             continue
-        for strip in predict_strips(scene, checkpoint, area=area, device=device, tta=tta):
+        for strip in predict_strips(scene, checkpoint, area=area, device=device):
             truth = labels.read(strip.window)
             if (truth != UNLABELLED).any():
                 numbers = getattr(labels, "groups", None)
