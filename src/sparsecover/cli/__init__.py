@@ -21,7 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "experiment": ("experiment", "A grid of configurations, seeds and folds to tables, plots and a report."),
     "labels": ("labels", "Burn vectors, simulate partial labels, count labels."),
     "extract": ("extract", "Cut scenes and labels into patches on disk."),
-    "data": ("data", "Known public datasets: list, download, describe."),
+    "data": ("data", "Public datasets: list, get, info; split any data."),
     "models": ("models", "List the networks that can be trained."),
     "export": ("export", "Write a network as ONNX, for QGIS' Deepness and others."),
     "doctor": ("doctor", "Versions, devices, formats, optional parts."),

@@ -15,7 +15,7 @@ root_option = click.option(
 
 @click.group("data")
 def command() -> None:
-    """Known public datasets: list, download, describe; divide any data into sides."""
+    """Public datasets: list, get, info; split any data into sides."""
 
 
 @command.command("list")

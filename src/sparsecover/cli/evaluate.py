@@ -13,7 +13,10 @@ from sparsecover.cli import options
     "--config", "config_path", type=click.Path(path_type=Path), help="YAML configuration with data and split."
 )
 @options.settings
-@click.option("--split", type=click.Choice(["train", "validation", "test"]), default="test", show_default=True)
+@click.option(
+    "--split", type=click.Choice(["train", "validation", "test"]), default="test", show_default=True,
+    help="Side to score, on its full labels: data.simulate thins out what trains alone.",
+)  # fmt: skip
 @click.option("--map", "map_path", type=click.Path(path_type=Path), help="Map to score against --truth.")
 @click.option("--truth", type=click.Path(path_type=Path), help="Label raster or vector file on the map's ground.")
 @click.option("--field", help="Attribute of vector truth that holds the class.")

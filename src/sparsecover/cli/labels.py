@@ -44,7 +44,7 @@ def burn(scene: str, labels: str, out: Path, unlabelled: str | None, overwrite: 
     "given",
     multiple=True,
     metavar="KEY=PX",
-    help="Of the sampler: min_distance_px, border_px (points); length_px, width_px (scribbles); size_px.",
+    help="Of the sampler: min_distance_px, border_px (points); length_px, width_px (scribbles); size_px (polygons).",
 )
 @click.option("--unlabelled", help="Codes that mean 'not labelled', e.g. 0.")
 @click.option("--classes", type=click.Path(path_type=Path), help="Codes, names, colours: .csv or QGIS .qml.")

@@ -5,7 +5,7 @@ import click
 
 @click.command("models")
 @click.option("--bands", type=click.IntRange(min=1), default=3, show_default=True, help="Input bands.")
-@click.option("--num-classes", type=click.IntRange(min=2), default=5, show_default=True)
+@click.option("--num-classes", type=click.IntRange(min=2), default=5, show_default=True, help="Classes.")
 def command(bands: int, num_classes: int) -> None:
     """List the networks: parameters, cost and stride.
 
