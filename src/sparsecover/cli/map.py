@@ -52,9 +52,8 @@ def command(scenes: tuple[str, ...], labels: tuple[str, ...], out: Path, unlabel
     """Make a land-cover map of one or several SCENEs (files, folders, patterns) from a few LABELS.
 
     About a quarter of the groups of labels (polygons, clusters of clicks) is held out for the reported accuracy, and to
-    choose between network and forest. Writes
-    map.tif, map.qml, confidence.tif, model.safetensors, metrics.json, report.html and more into the folder given by
-    --out.
+    choose between network and forest. Writes map.tif, map.qml, confidence.tif, model.safetensors, metrics.json,
+    report.html and more into the folder given by --out; the maps of several scenes lie in a folder each.
 
     \b
     Examples:
