@@ -22,17 +22,18 @@ NODATA_CODE = 255
 
 Color = tuple[int, int, int]
 
-# Colours that most readers expect, found by a word in the class name; others come from a palette of distinct hues.
+# Colours that most readers expect, found by how a word of the class name begins (a "street" is no tree, "rice" no ice);
+# the first row that fits counts. Others come from a palette of distinct hues.
 _KNOWN_COLORS: tuple[tuple[str, Color], ...] = (
-    (r"water|river|lake|sea|flood", (46, 117, 182)),
-    (r"forest|wood|tree", (34, 102, 51)),
-    (r"grass|meadow|pasture|vegetation|shrub", (140, 190, 90)),
-    (r"field|crop|agri|farm|arable", (232, 203, 107)),
-    (r"road|street|paved|asphalt", (110, 110, 118)),
-    (r"build|house|roof|urban|built", (196, 62, 58)),
-    (r"soil|bare|land|sand|ground", (190, 160, 125)),
-    (r"wetland|marsh|swamp", (92, 160, 150)),
-    (r"snow|ice|cloud", (240, 244, 248)),
+    (r"wet ?land|marsh|swamp", (92, 160, 150)),
+    (r"\w*water|river|lake|seas?\b|flood", (46, 117, 182)),
+    (r"\w*forest|\w*wood|tree", (34, 102, 51)),
+    (r"grass|meadow|pasture|veget|shrub", (140, 190, 90)),
+    (r"\w*field|crop|agri|farm|arable|rice\b|padd(y|ies)", (232, 203, 107)),
+    (r"\w*road|street|(un)?pave|asphalt", (110, 110, 118)),
+    (r"build|built|\w*house|roof|(sub)?urban", (196, 62, 58)),
+    (r"soil|bare|barren|sand|ground|\w*land", (190, 160, 125)),
+    (r"snow|ice\b|cloud", (240, 244, 248)),
     (r"background|other", (205, 170, 215)),  # no grey, which stands for no data and for ground without a label
 )
 
@@ -159,18 +160,19 @@ class ClassScheme:
 
     @classmethod
     def union(cls, schemes: Sequence[Self]) -> Self:
-        """All classes of several schemes: by code where codes mean the same everywhere, else by name with new codes.
+        """All classes of several schemes: by code where codes and names agree everywhere, else by name with new codes.
 
         A name that is but the code means what another scheme calls that code.
         """
+        every = [land for scheme in schemes for land in scheme.classes]
         by_code: dict[int, LandClass] = {}
-        for land in (land for scheme in schemes for land in scheme.classes):
-            known = by_code.get(land.code)
-            if known is None or not known.is_named:
+        for land in every:
+            if not by_code.setdefault(land.code, land).is_named:
                 by_code[land.code] = land
-            elif land.is_named and land.name != known.name:
-                return cls.from_names(sorted({c.name for scheme in schemes for c in scheme.classes}))
-        return cls(tuple(by_code[code] for code in sorted(by_code)))
+        united = [by_code[code] for code in sorted(by_code)]
+        same_code = all(land.name == by_code[land.code].name for land in every if land.is_named)
+        same_name = len({land.name for land in united}) == len(united)
+        return cls(tuple(united)) if same_code and same_name else cls.from_names(sorted({land.name for land in every}))
 
 
 def in_words(name: str) -> str:
@@ -186,13 +188,19 @@ def default_colors(names: Sequence[str]) -> list[Color]:
     """A colour for each name, all different: the expected one where the name tells, else spread hues."""
     colors: list[Color] = []
     for position, name in enumerate(names):
-        known = next((c for pattern, c in _KNOWN_COLORS if re.search(pattern, name.lower())), None)
+        words = _words(name)
+        known = next((color for pattern, color in _KNOWN_COLORS if re.search(rf"\b({pattern})", words)), None)
         color = known if known is not None and known not in colors else _spread_color(position)
         while color in colors:
             position += 1
             color = _spread_color(position + len(names))
         colors.append(color)
     return colors
+
+
+def _words(name: str) -> str:
+    """The words of a name, also of ``built-up``, ``forest_land`` and ``BareSoil``, in small letters."""
+    return " ".join(re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))).lower()
 
 
 def _spread_color(position: int) -> Color:

@@ -1,11 +1,13 @@
 """What every sampler of partial labels promises."""
 
+from inspect import signature
+
 import numpy as np
 import pytest
 
 from sparsecover.classes import UNLABELLED
 from sparsecover.errors import LabelError
-from sparsecover.labels import SAMPLERS, simulate_labels
+from sparsecover.labels import SAMPLERS, simulate_file, simulate_labels
 
 BY_FRACTION = sorted(SAMPLERS)
 BY_NUMBER = sorted(set(SAMPLERS) - {"pixels"})
@@ -22,6 +24,7 @@ def scene() -> np.ndarray:
 
 
 MASK = scene()
+NOTHING = None  # in place of labels: what looks at it fails
 TOTAL = np.bincount(MASK[MASK != UNLABELLED], minlength=5)
 
 
@@ -104,6 +107,42 @@ def test_tiny_masks(sampler, size):
 def test_unknown_options_are_refused(sampler):
     with pytest.raises(LabelError, match="no option colour"):
         simulate_labels(MASK, sampler, fraction=0.5, colour="red")
+
+
+OPTIONS = [
+    (sampler, option.name)
+    for sampler in BY_FRACTION
+    for option in signature(SAMPLERS[sampler]).parameters.values()
+    if option.kind is option.KEYWORD_ONLY
+]
+
+
+@pytest.mark.parametrize(("sampler", "option"), OPTIONS)
+@pytest.mark.parametrize("value", [-1, 0.5, "3", None])
+def test_values_of_options_that_cannot_be_meant_are_refused_before_labels_are_looked_at(sampler, option, value):
+    with pytest.raises(LabelError, match=rf"{option} of the sampler '{sampler}' must be .* at least .*; given"):
+        simulate_labels(NOTHING, sampler, fraction=0.5, **{option: value})
+    with pytest.raises(LabelError, match=option):
+        simulate_file(NOTHING, sampler, fraction=0.5, **{option: value})
+
+
+@pytest.mark.parametrize(("sampler", "option"), OPTIONS)
+def test_options_may_be_as_small_as_they_are_said_to_be(sampler, option):
+    """A length, a width or a size of nothing is refused; a distance of nothing is none."""
+    if option in ("min_distance_px", "border_px"):
+        values = simulate_labels(MASK, sampler, fraction=0.01, **{option: 0})
+        assert kept(values).tolist() == np.maximum(1, np.rint(TOTAL * 0.01)).astype(int).tolist()
+        return
+    with pytest.raises(LabelError, match="at least 1; given 0"):
+        simulate_labels(NOTHING, sampler, fraction=0.5, **{option: 0})
+    values = simulate_labels(MASK, sampler, fraction=0.01, **{option: 1})
+    assert kept(values).tolist() == np.maximum(1, np.rint(TOTAL * 0.01)).astype(int).tolist()
+
+
+@pytest.mark.parametrize("sampler", BY_FRACTION)
+def test_fractions_next_to_nothing(sampler):
+    counts = kept(simulate_labels(MASK, sampler, fraction=1e-11))
+    assert counts.tolist() == [0 if sampler == "pixels" else 1] * 5
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,38 @@ def test_expected_colours_and_no_two_alike() -> None:
     assert len(set(colors)) == 4
 
 
+def color(name: str) -> tuple[int, int, int]:
+    return default_colors([name])[0]
+
+
+@pytest.mark.parametrize(
+    ("like", "names"),
+    [
+        ("water", "lakes, river, open_water, freshwater, sea, Permanent water bodies, groundwater"),
+        ("forest", "forests, forest_land, woodland, Tree cover, trees, rainforest, woods"),
+        ("grass", "grassland, grasses, shrubland, pasture/hay, low vegetation, vegetated"),
+        ("field", "fields, cropland, crops, farmland, agriculture_land, arable land, rice, Rice fields"),
+        ("road", "roads, street, streets, unpaved, railroad, asphalt"),
+        ("building", "buildings, built-up, Built Area, built_up, urban_land, houses, greenhouse, roofs"),
+        ("soil", "bare ground, BareSoil, barren_land, open land, land, sandy"),
+        ("wetland", "wetlands, Herbaceous wetland, woody wetlands, marshes, marshland, swamp"),
+        ("snow", "ice, Snow and ice, sheet of ice, clouds"),
+        ("background", "Background, other, others"),
+    ],
+)
+def test_names_are_coloured_by_their_words(like: str, names: str) -> None:
+    for name in names.split(", "):
+        assert color(name) == color(like), name
+
+
+def test_parts_of_other_words_colour_nothing() -> None:
+    kinds = ("water", "forest", "grass", "field", "road", "building", "soil", "wetland", "snow", "background")
+    known = {color(name) for name in kinds}
+    assert len(known) == 10
+    for name in ("price", "mother", "season", "sealed", "thousand", "underground"):
+        assert color(name) not in known, name
+
+
 def test_dictionaries_come_back() -> None:
     scheme = ClassScheme.from_codes({4: "mud", 9: "sand"})
     assert ClassScheme.from_dicts(scheme.as_dicts()) == scheme
@@ -141,6 +173,15 @@ def test_codes_without_names_take_the_names_of_the_others(unnamed_first: bool) -
     assert dict(zip(united.codes, united.names, strict=True)) == {1: "water", 2: "land", 3: "3"}
     assert united.colors[:2] == named.colors
     assert [united.find(land) for scheme in schemes for land in scheme.classes] == [0, 1, 2, 0, 1]
+
+
+def test_schemes_that_number_the_same_classes_differently_are_united_by_name() -> None:
+    schemes = [ClassScheme.from_codes({1: "water", 2: "wood"}), ClassScheme.from_codes({2: "wood", 3: "water"})]
+    for these in (schemes, schemes[::-1]):
+        united = ClassScheme.union(these)
+        assert united.names == ("water", "wood")
+        assert [united.find(land) for scheme in schemes for land in scheme.classes] == [0, 1, 1, 0]
+    assert ClassScheme.union([ClassScheme.from_codes({1: "water"}), ClassScheme.from_codes({2: "water"})]).codes == (0,)
 
 
 def test_the_rest_is_told_apart_from_no_data_and_from_what_is_without_a_label() -> None:

@@ -19,6 +19,7 @@ from sparsecover.datasets import open_dataset, opening, simulate_pairs, simulate
 from sparsecover.datasets.layouts.pairing import natural, pair_files
 from sparsecover.errors import ClassError, ConfigError, DataError, GridError, LabelError, UnknownCodes
 from sparsecover.labels import LabelFile, LabelRaster
+from sparsecover.patches import plan_patches
 
 
 def folder(root: Path, count=3) -> DataConfig:
@@ -274,6 +275,30 @@ def test_large_sets_leave_labels_in_their_files(tmp_path, monkeypatch):
         assert np.array_equal(here.labels.values, there.labels.values)
 
 
+@pytest.mark.parametrize("resize", [None, 0.5])
+def test_large_sets_have_the_labels_of_small_ones_where_scenes_lack_data(tmp_path, monkeypatch, resize):
+    for i in range(2):
+        values = np.ones((3, 80, 100), np.int16)
+        values[0, : 30 + i] = -9
+        raster(tmp_path / "images" / f"{i}.tif", values, nodata=-9)
+    raster(tmp_path / "masks" / "0.tif", codes(0, 1, height=80, width=100))
+    shapes = [box(500_000, 5_799_600, 500_500, 5_800_000), box(500_500, 5_799_600, 501_000, 5_799_800)]
+    gpd.GeoDataFrame({"class": [0, 1]}, geometry=shapes, crs=32633).to_file(tmp_path / "masks" / "1.gpkg")
+    config = DataConfig(root=tmp_path, field="class", resize=resize)
+    small = open_dataset(config)
+    monkeypatch.setattr(opening, "IN_MEMORY_PX", 0)
+    large = open_dataset(config)
+    assert isinstance(large.pairs[0].labels, LabelRaster if resize else LabelFile)
+    plans = []
+    for dataset in (small, large):
+        labels = [pair.labels for pair in dataset.pairs]
+        plans.append(plan_patches(labels, num_classes=2, size_px=16, sampling="labels"))
+    assert plans[0].class_counts.tolist() == plans[1].class_counts.tolist()
+    assert plans[0].digest() == plans[1].digest()
+    for here, there in zip(small.pairs, large.pairs, strict=True):
+        assert np.array_equal(here.labels.values, there.labels.values)
+
+
 def test_simulated_labels_differ_by_scene_and_not_by_call(tmp_path):
     for i in range(2):
         image(tmp_path / "images" / f"{i}.png", 40, 40)
@@ -483,6 +508,14 @@ def test_deepglobe_metadata_and_chosen_classes(tmp_path):
     assert dataset.pairs[0].labels.counts(1).tolist() == [40]
     with pytest.raises(ClassError, match="Did you mean 'water'"):
         open_dataset(config, ["watr"])
+
+
+def test_deepglobe_classes_keep_the_codes_they_are_given(tmp_path):
+    dataset = open_dataset(deepglobe(tmp_path, 3), {20: "forest_land", 10: "water"})
+    assert dataset.scheme.codes == (10, 20)
+    assert dataset.scheme.names == ("water", "forest_land")
+    assert dataset.scheme.colors == ((0, 0, 255), (0, 255, 0))
+    assert dataset.pairs[0].labels.counts(2).tolist() == [40, 20]
 
 
 def test_deepglobe_training_image_without_mask(tmp_path):

@@ -186,6 +186,8 @@ def test_arguments_that_cannot_be_meant(polygons, tmp_path):
         k_folds(burnt(tmp_path, squares(SPOTS[:4]), [1, 1, 2, 2]), 2, 5)
     with pytest.raises(LabelError, match="no labelled pixel"):
         hold_out(LabelRaster(np.full((200, 200), 255, np.uint8), GRID), 2)
+    with pytest.raises(LabelError, match="no labelled pixel"):
+        label_groups(polygons.keep(np.zeros((200, 200), bool)), 2)
 
 
 def test_groups_are_assigned_by_shares():

@@ -2,6 +2,7 @@
 
 import pickle
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
@@ -17,8 +18,16 @@ from shapely.geometry import box
 from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.errors import GridError, LabelError, SceneError
 from sparsecover.grid import Grid, Window
-from sparsecover.labels import LabelFile, LabelRaster, MaskFile, open_labels, read_labels
-from sparsecover.raster import open_scene
+from sparsecover.labels import (
+    LabelFile,
+    LabelRaster,
+    MaskFile,
+    ValidPixels,
+    open_labels,
+    read_labels,
+    valid_mask,
+)
+from sparsecover.raster import Scene, open_scene
 
 UTM = CRS.from_epsg(32633).to_wkt()
 PLACE = Affine(10, 0, 500_000, 0, -10, 5_800_000)
@@ -196,6 +205,22 @@ def test_colour_masks(tmp_path):
     assert read_labels(grey, scheme=SCHEME, unlabelled=[0x787878]).raster.counts(2).tolist() == [1, 0]
 
 
+def test_a_colour_is_nodata_only_where_all_its_bands_are(tmp_path):
+    path = write(tmp_path, colors(RED, BLUE, (0, 0, 0), BLUE), nodata=0)
+    assert read_labels(path, scheme=SCHEME).raster.values.tolist() == [[0, 1, UNLABELLED, 1]]
+    halved = read_labels(path, Grid(2, 8, UTM, PLACE @ Affine.scale(0.5)), scheme=SCHEME).raster.values
+    assert halved.tolist() == [[0, 0, 1, 1, UNLABELLED, UNLABELLED, 1, 1]] * 2
+
+
+def test_a_header_that_places_all_pixels_on_one_point_is_none(tmp_path):
+    path = write(tmp_path, CODES.astype(np.uint8), transform=Affine(0, 0, 500_000, 0, 0, 5_800_000))
+    found = read_labels(path, grid_of(2, 4))
+    assert np.array_equal(found.raster.values, CODES)
+    assert any("the labels have no georeferencing" in note for note in found.notes)
+    with pytest.raises(LabelError, match="sizes must be equal"):
+        read_labels(path, grid_of(4, 4))
+
+
 def test_blurred_colours_snap_to_pure_ones(tmp_path):
     path = write(tmp_path, colors((250, 3, 1), (9, 0, 199)))
     with pytest.raises(LabelError):
@@ -286,12 +311,48 @@ def test_labels_in_their_file_within_windows_and_sampled(tmp_path):
     codes = np.zeros((100, 100), np.uint8)
     path = write(tmp_path, codes)
     whole = LabelFile(MaskFile.open(path), ClassScheme.from_names(["a"]))
-    part = whole.within((Window(0, 0, 10, 10), Window(50, 50, 10, 10)))
+    part = replace(whole, windows=(Window(0, 0, 10, 10), Window(50, 50, 10, 10)))
     assert part.counts(1).tolist() == [200]
     assert (part.read(Window(5, 5, 50, 50)) == 0).sum() == 25 + 25
     sampled = LabelFile(whole.file, whole.scheme, fraction=0.3, seed=1, scene_id="x")
     assert np.array_equal(sampled.values[20:40, 30:70], sampled.read(Window(20, 30, 20, 40)))
     assert sampled.counts(1)[0] == pytest.approx(3000, rel=0.1)
+
+
+def holed(folder: Path) -> Scene:
+    """A scene of 600 x 1100 pixels: 2 x 3 blocks, of which the first and the third have a row and a pixel of nodata."""
+    values = np.ones((600, 1100), np.uint8)
+    values[3, :5] = values[0, 1099] = 0
+    return open_scene(write(folder, values, name="scene.tif", nodata=0))
+
+
+def test_labels_in_their_file_are_none_where_the_scene_has_no_data(tmp_path, monkeypatch):
+    codes = np.random.default_rng(1).integers(0, 4, (600, 1100)).astype(np.uint8)
+    path, scene = write(tmp_path, codes, nodata=3), holed(tmp_path)
+    expected = read_labels(path, scene.grid, valid=valid_mask(scene)).raster
+    file = LabelFile(MaskFile.open(path, scene.grid), expected.scheme, valid=ValidPixels(scene))
+    for labels in (file, pickle.loads(pickle.dumps(file))):  # noqa: S301
+        assert np.array_equal(labels.read(Window(-3, 1000, 40, 180)), expected.read(Window(-3, 1000, 40, 180)))
+        assert labels.counts(3).tolist() == expected.counts(3).tolist()
+        assert np.array_equal(labels.values, expected.values)
+    read: list[Window] = []
+    reads = Scene.read
+    monkeypatch.setattr(Scene, "read", lambda scene, window: (read.append(window), reads(scene, window))[1])
+    assert np.array_equal(file.values, expected.values)
+    assert read == [Window(0, 0, 512, 512), Window(0, 1024, 512, 76)]  # whole blocks are not looked at again
+    sampled, whole = (replace(file, valid=valid, fraction=0.3) for valid in (file.valid, None))
+    assert np.array_equal(sampled.values, np.where(expected.values == UNLABELLED, UNLABELLED, whole.values))
+
+
+def test_a_damaged_scene_is_left_to_those_who_read_its_pixels(tmp_path):
+    scene = write(tmp_path, np.random.default_rng(0).integers(1, 255, (600, 600), np.uint8), name="scene.tif")
+    labels = write(tmp_path, np.zeros((600, 600), np.uint8))
+    opened = open_scene(scene)
+    scene.write_bytes(scene.read_bytes()[:200_000])
+    file = LabelFile(MaskFile.open(labels, opened.grid), SCHEME, valid=ValidPixels(opened))
+    with pytest.raises(SceneError):
+        opened.read()
+    assert file.counts(2).tolist() == [360_000, 0]
 
 
 def test_real_sen1floods(real_data):

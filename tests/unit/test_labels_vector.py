@@ -15,6 +15,7 @@ from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.errors import ClassError, LabelError
 from sparsecover.grid import Grid
 from sparsecover.labels import burn_label_set, burn_labels, open_labels, read_labels
+from sparsecover.pipeline.inputs import LabelOptions, open_inputs
 
 UTM = CRS.from_epsg(32633).to_wkt()
 GRID = Grid(40, 60, UTM, Affine(10, 0, 500_000, 0, -10, 5_800_000))
@@ -220,6 +221,45 @@ def test_background_fills_a_given_area_but_not_conflicts(tmp_path):
     assert values[20, 20] == 1
     with pytest.raises(LabelError, match="--background"):
         burn_labels(shapes, GRID, "class", labelled_area=area)
+
+
+def with_unlabelled(folder: Path) -> Path:
+    """A label that overlaps a polygon without one, and a polygon and a point of those that cover no pixel's centre."""
+    shapes = [rectangle(0, 0, 4, 4), rectangle(2, 2, 8, 8), rectangle(20.1, 20.1, 20.3, 20.3), Point(at(30.5, 30.5))]
+    return write(folder, shapes, [1, 99, 99, 99])
+
+
+def test_background_does_not_fill_features_that_are_unlabelled(tmp_path):
+    labels = burn_labels(with_unlabelled(tmp_path), GRID, "class", unlabelled=[99], background="rest")
+    assert labels.scheme.names == ("rest", "1")
+    expected = np.zeros((40, 60), np.uint8)
+    expected[2:8, 2:8] = expected[20, 20] = expected[30, 30] = UNLABELLED
+    expected[:4, :4] = 1
+    assert np.array_equal(labels.values, expected)
+    assert labels.groups.max() == 1
+    small = labels.resized(GRID.resized(20, 30))
+    assert (small.values[2:4, 2:4] == UNLABELLED).all()
+    assert small.values[10, 10] == small.values[15, 15] == UNLABELLED
+    assert (small.values == 0).sum() == 20 * 30 - 2 * 2 - (3 * 3 - 1) - 2
+    wide = burn_labels(with_unlabelled(tmp_path), GRID, "class", unlabelled=[99], background="rest", radius_m=30)
+    assert (wide.values[28:33, 28:33] == UNLABELLED).sum() > 9
+
+
+def test_background_of_scenes_mapped_together_leaves_out_what_is_unlabelled(tmp_path):
+    with rasterio.open(
+        tmp_path / "scene.tif", "w", driver="GTiff", dtype="uint8", count=1, height=40, width=60, crs=UTM,
+        transform=GRID.transform,
+    ) as target:  # fmt: skip
+        target.write(np.ones((1, 40, 60), np.uint8))
+    other = write(tmp_path, [rectangle(0, 0, 2, 2)], [7], "other.gpkg")  # so that classes are numbered anew
+    options = LabelOptions(field="class", unlabelled=(99,), background="rest", labelled_area="scene")
+    found = open_inputs([tmp_path / "scene.tif"] * 2, [other, with_unlabelled(tmp_path)], options)
+    labels = found.pairs[1][1]
+    for raster in (labels, labels.resized(GRID.resized(80, 120))):
+        kept = raster.values != UNLABELLED
+        assert (raster.values[kept & (raster.groups == 0)] == found.scheme.index("rest")).all()
+        assert 0 < (~kept).sum() / kept.size < 0.02
+        assert not kept[5 * raster.grid.height // 40, 5 * raster.grid.width // 60]
 
 
 def test_background_can_be_a_class_that_is_drawn_too(tmp_path):

@@ -1,7 +1,7 @@
 """A configuration's data section becomes pairs of scenes and labels with one scheme of classes."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -25,16 +25,17 @@ from sparsecover.errors import (
     nearest,
     summary,
 )
-from sparsecover.grid import Window, tiles
 from sparsecover.labels import (
     CodeTable,
     LabelFile,
     LabelRaster,
     MaskFile,
+    ValidPixels,
     burn_label_set,
     is_vector,
     scheme_of,
     unknown_in_files,
+    valid_mask,
     vector_values,
 )
 from sparsecover.raster import Scene, drop_empty_bands, open_scene
@@ -67,8 +68,9 @@ def open_dataset(config: DataConfig, classes: Classes = None) -> Dataset:
             values found in all labels.
 
     Returns:
-        Pairs in natural order, resized if asked for. Labels are in memory (those on invalid pixels dropped and counted)
-        or, for sets of more than ``IN_MEMORY_PX`` pixels, read by window from their files.
+        Pairs in natural order, resized if asked for, without labels on invalid pixels. Labels are in memory (those
+        dropped are counted in the notes) or, for sets of more than ``IN_MEMORY_PX`` pixels, read by window from their
+        files.
 
     Raises:
         DataError: files without a partner, unreadable files, unknown codes, other numbers of bands: all listed, unless
@@ -192,7 +194,7 @@ def _classes(
 ) -> tuple[ClassScheme, frozenset[int]]:
     """The scheme, and the codes (or colours) that are unlabelled."""
     if classes is not None and listing.by_color and listing.scheme is not None and not isinstance(classes, Path):
-        chosen, others = _by_name(listing.scheme, [str(n) for n in _names(classes)])
+        chosen, others = _in_colors(ClassScheme.from_config(classes), listing.scheme)
         return chosen, frozenset((*listing.unlabelled, *config.unlabelled, *others))
     scheme = listing.scheme or _found(opened, config) if classes is None else ClassScheme.from_config(classes)
     # A code, or colour, that the layout takes for unlabelled is a class where the user names it.
@@ -201,18 +203,14 @@ def _classes(
     return scheme, frozenset((*published, *config.unlabelled))
 
 
-def _names(classes: Sequence[str] | Mapping[int, str]) -> Iterable[str]:
-    return classes.values() if isinstance(classes, Mapping) else classes
-
-
-def _by_name(scheme: ClassScheme, names: list[str]) -> tuple[ClassScheme, list[int]]:
-    """The named classes of a scheme with their colours, and the colours of all others."""
-    for name in names:
-        if name not in scheme.names:
-            raise ClassError(f"This dataset has no class {name!r}. {nearest(name, scheme.names)}")
-    rows = [{"code": i, "name": name, "color": list(scheme.colors[scheme.index(name)])} for i, name in enumerate(names)]
-    others = [c.color for c in scheme.classes if c.name not in names]
-    return ClassScheme.from_dicts(rows), [red << 16 | green << 8 | blue for red, green, blue in others]
+def _in_colors(given: ClassScheme, published: ClassScheme) -> tuple[ClassScheme, list[int]]:
+    """The given classes in the colours that a dataset publishes for these names, and the colours of all others."""
+    for name in given.names:
+        if name not in published.names:
+            raise ClassError(f"This dataset has no class {name!r}. {nearest(name, published.names)}")
+    colored = (replace(c, color=published.colors[published.index(c.name)]) for c in given.classes)
+    others = [c.color for c in published.classes if c.name not in given.names]
+    return ClassScheme(tuple(colored)), [red << 16 | green << 8 | blue for red, green, blue in others]
 
 
 def _found(opened: Sequence[_Opened], config: DataConfig) -> ClassScheme:
@@ -254,7 +252,7 @@ def _labels(
 
 
 def _finish(item: _Opened, labels: Labels, config: DataConfig, in_memory: bool, notes: list[str]) -> Pair:
-    """Resize, and where labels are in memory drop those on invalid pixels."""
+    """Resize, and drop labels on invalid pixels: now, or where they stay in their file whenever they are read."""
     scene, windows = item.scene, item.entry.windows
     target = _resized(scene, config)
     if isinstance(labels, LabelFile) and (in_memory or target is not scene):
@@ -262,7 +260,9 @@ def _finish(item: _Opened, labels: Labels, config: DataConfig, in_memory: bool, 
     if target is not scene:
         scene, windows = target, None
         labels = labels.resized(scene.grid)
-    if in_memory:
+    if isinstance(labels, LabelFile):
+        labels = replace(labels, valid=ValidPixels(scene))
+    else:
         labels = _on_valid(scene, labels, notes)
     return Pair(scene, labels, item.entry.name, item.entry.split, windows)
 
@@ -274,10 +274,8 @@ def _resized(scene: Scene, config: DataConfig) -> Scene:
     return scene if config.resize is None else scene.scaled(config.resize)
 
 
-def _on_valid(scene: Scene, labels: Labels, notes: list[str]) -> Labels:
-    valid = np.empty((scene.grid.height, scene.grid.width), bool)
-    for strip in tiles(Window(0, 0, *valid.shape), 1024, valid.shape[1]):
-        valid[strip.slices] = scene.read(strip)[1]
+def _on_valid(scene: Scene, labels: LabelRaster, notes: list[str]) -> LabelRaster:
+    valid = valid_mask(scene)
     lost = int(np.count_nonzero((labels.values != UNLABELLED) & ~valid))
     if lost:
         notes.append(f"{scene.name}: {lost} labelled pixels lie on pixels without data and were dropped.")

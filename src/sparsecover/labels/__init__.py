@@ -38,8 +38,11 @@ if TYPE_CHECKING:
     from sparsecover.labels.shared_ground import sharing_ground as sharing_ground
     from sparsecover.labels.shared_ground import without_ground as without_ground
     from sparsecover.labels.simulate import fewer_than_asked as fewer_than_asked
+    from sparsecover.labels.simulate import make_budget as make_budget
     from sparsecover.labels.simulate import simulate_labels as simulate_labels
     from sparsecover.labels.simulate_windows import simulate_file as simulate_file
+    from sparsecover.labels.valid_pixels import ValidPixels as ValidPixels
+    from sparsecover.labels.valid_pixels import valid_mask as valid_mask
     from sparsecover.labels.vector import burn_label_set as burn_label_set
     from sparsecover.labels.vector import burn_labels as burn_labels
     from sparsecover.labels.vector import count_features as count_features
@@ -83,8 +86,11 @@ __all__, __getattr__, __dir__ = lazy_names(
         "sharing_ground": "shared_ground",
         "without_ground": "shared_ground",
         "fewer_than_asked": "simulate",
+        "make_budget": "simulate",
         "simulate_labels": "simulate",
         "simulate_file": "simulate_windows",
+        "ValidPixels": "valid_pixels",
+        "valid_mask": "valid_pixels",
         "burn_label_set": "vector",
         "burn_labels": "vector",
         "count_features": "vector",

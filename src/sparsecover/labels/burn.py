@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,8 @@ class Shapes:
     """Single-part geometries in pixels of a ``height`` x ``width`` grid with their class indices.
 
     ``points`` marks those that were given as points, also where they have grown to discs. ``area`` is where every pixel
-    without a shape is ``background``: polygons in pixels, a mask, or None for everywhere.
+    without a shape is ``background``: polygons in pixels, a mask, or None for everywhere. ``unlabelled`` are further
+    shapes that no background fills, though they are no labels; their classes mean nothing.
     """
 
     height: int
@@ -45,16 +46,23 @@ class Shapes:
     conflict: Conflict = "unlabelled"
     background: int | None = None
     area: npt.NDArray[Any] | None = None
+    unlabelled: Self | None = None
 
     def __post_init__(self) -> None:
         if self.conflict not in get_args(Conflict):
             raise LabelError(f"conflict is {self.conflict!r}; choose from {', '.join(get_args(Conflict))}.")
 
-    def on_background(self, index: int, area: npt.NDArray[Any] | None) -> "Shapes":
-        """With the class of all pixels of ``area`` that no shape covers."""
-        return replace(self, background=index, area=area)
+    def only(self, chosen: Mask) -> Self:
+        """Some of the shapes: bool[N]."""
+        return replace(
+            self, geometries=self.geometries[chosen], classes=self.classes[chosen], points=self.points[chosen]
+        )
 
-    def recoded(self, lookup: Indices) -> "Shapes":
+    def on_background(self, index: int, area: npt.NDArray[Any] | None, unlabelled: Self) -> Self:
+        """With the class of all pixels of ``area`` that no shape covers, neither one of ``unlabelled``."""
+        return replace(self, background=index, area=area, unlabelled=unlabelled if unlabelled.classes.size else None)
+
+    def recoded(self, lookup: Indices) -> Self:
         """With other class indices: ``lookup``, uint8[256], gives the new index of each old one."""
         background = None if self.background is None else int(lookup[self.background])
         return replace(self, classes=lookup[self.classes], background=background)
@@ -81,10 +89,10 @@ class Shapes:
             groups[clash] = 0
         added = self._add_small(values, groups, clash)
         if self.background is not None:
-            values[(values == UNLABELLED) & ~clash & self._area()] = self.background
+            values[(values == UNLABELLED) & ~clash & self._open()] = self.background
         return Burnt(values, groups, int(clash.sum()), added)
 
-    def scaled(self, height: int, width: int) -> "Shapes":
+    def scaled(self, height: int, width: int) -> Self:
         """The same shapes on the same ground, divided into another number of pixels."""
         factor = np.array([width / self.width, height / self.height])
         area = self.area
@@ -95,7 +103,9 @@ class Shapes:
         geometries = shapely.transform(self.geometries, lambda xy: xy * factor)
         # What may not meet was refused at the first burn; shapes that only a coarser grid brings together may.
         conflict: Conflict = "last" if self.conflict == "last" else "unlabelled"
-        return replace(self, height=height, width=width, geometries=geometries, area=area, conflict=conflict)
+        unlabelled = None if self.unlabelled is None else self.unlabelled.scaled(height, width)
+        scaled = replace(self, geometries=geometries, area=area, conflict=conflict, unlabelled=unlabelled)
+        return replace(scaled, height=height, width=width)
 
     def _add_small(self, values: Indices, groups: Groups, clash: Mask) -> int:
         """Give shapes without any pixel the one of a point inside them; returns how many."""
@@ -117,6 +127,11 @@ class Shapes:
             values[r, c], groups[r, c] = self.classes[shape], shape + 1
             added += 1
         return added
+
+    def _open(self) -> Mask:
+        """Where a pixel that no shape has labelled is background."""
+        area = self._area()
+        return area if self.unlabelled is None else area & (self.unlabelled.burn().groups == 0)
 
     def _area(self) -> Mask:
         if self.area is None:

@@ -69,7 +69,13 @@ def label_groups(
     Raises:
         LabelError: features are asked for, but labels do not come from vectors; no label.
     """
-    filled = labels.groups is None or bool(((labels.groups == 0) & (labels.values != UNLABELLED)).any())
+    labelled = labels.values != UNLABELLED
+    if not labelled.any():
+        raise LabelError(
+            "There is no labelled pixel to group. Check that labels and scene overlap (sparsecover check) and that not "
+            "all labels were left out."
+        )
+    filled = labels.groups is None or bool(((labels.groups == 0) & labelled).any())
     if kind == "block" or (filled and kind == "auto"):
         return _blocks(labels, num_classes, block_px)
     if filled:
@@ -157,8 +163,6 @@ def _block_groups(
 def _labelled_area(labels: LabelRaster) -> Window:
     labelled = labels.values != UNLABELLED
     rows, cols = np.flatnonzero(labelled.any(axis=1)), np.flatnonzero(labelled.any(axis=0))
-    if not rows.size:
-        raise LabelError("There is no labelled pixel to group.")
     return Window(int(rows[0]), int(cols[0]), int(rows[-1] - rows[0]) + 1, int(cols[-1] - cols[0]) + 1)
 
 

@@ -1,7 +1,7 @@
 """Labels that stay in their file: for sets whose masks together do not fit into memory."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from sparsecover.labels.arrays import Indices, Mask, count_values
 from sparsecover.labels.label_raster import LabelRaster
 from sparsecover.labels.mask_file import MaskFile
 from sparsecover.labels.simulate import simulate_labels
+from sparsecover.labels.valid_pixels import ValidPixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +21,7 @@ class LabelFile:
 
     Attributes:
         windows: only labels inside these windows count; None: all.
+        valid: only labels where the scene has data count; None: all.
         fraction, seed, scene_id: with a fraction, only the labels that the sampler ``pixels`` keeps are seen; it alone
             can tell by window.
     """
@@ -28,6 +30,7 @@ class LabelFile:
     scheme: ClassScheme
     unlabelled: frozenset[int] = frozenset()
     windows: tuple[Window, ...] | None = None
+    valid: ValidPixels | None = None
     fraction: float | None = None
     seed: int = 0
     scene_id: str = ""
@@ -80,10 +83,6 @@ class LabelFile:
         """Other labels on the same grid."""
         return LabelRaster(values, self.grid, scheme=self.scheme)
 
-    def within(self, windows: tuple[Window, ...]) -> "LabelFile":
-        """Only the labels inside these windows."""
-        return replace(self, windows=windows)
-
     def load(self) -> LabelRaster:
         """The labels in memory."""
         return LabelRaster(self.read(), self.grid, scheme=self.scheme)
@@ -92,6 +91,8 @@ class LabelFile:
         unknown: Counter[int] = Counter()
         values = self.file.indices(window, self.scheme, self.unlabelled, unknown)
         self.file.refuse(unknown, self.scheme)
+        if self.valid is not None:
+            self.valid.blank(values, window)
         if self.fraction is None:
             return values
         place = {"seed": self.seed, "scene_id": self.scene_id, "origin": (window.row, window.col)}

@@ -20,6 +20,7 @@ from sparsecover.labels.code_lookup import Codes, count_codes, look_up
 from sparsecover.labels.code_table import CodeTable, category_names, palette
 from sparsecover.labels.coding import integral, refuse_unknown_codes
 from sparsecover.labels.features import is_table, is_vector
+from sparsecover.raster.file import open_file
 from sparsecover.raster.gdal import CACHE_BYTES, GDAL_ERRORS, cache_for, environment, handle, reason, stamp
 
 ALWAYS_UNLABELLED = frozenset({-1, 255})
@@ -59,7 +60,7 @@ class MaskFile:
         version = stamp(str(path))
         try:
             source = handle(str(path), version)
-            own = Grid(source.height, source.width, source.crs.to_wkt() if source.crs else None, source.transform)
+            own = open_file(str(path)).grid
             colors = _is_color(source, path) if by_color is None else by_color
         except SceneError as error:
             raise _no_raster(path, error) from error
@@ -165,7 +166,8 @@ class MaskFile:
         part = ((window.row, window.row_stop), (window.col, window.col_stop))
         bands = _data_bands(source)
         values = reader.read(bands if self.by_color else bands[:1], window=part)
-        known = reader.read_masks(1, window=part) > 0
+        # By colour a band may well hold its nodata value: a pure blue has no red.
+        known = (reader.read_masks(bands if self.by_color else bands[:1], window=part) > 0).any(axis=0)
         if self.by_color and len(bands) == 1 and palette(source):
             values = np.array(palette(source), np.uint8)[values[0]].transpose(2, 0, 1)
         elif self.by_color and len(bands) == 1:  # greys
@@ -231,7 +233,7 @@ def _is_color(source: Any, path: str | Path) -> bool:
 def _must_warp(own: Grid, grid: Grid, path: str | Path, notes: list[str]) -> bool:
     """Whether labels on ``own`` must be warped to ``grid``; where a place is missing the sizes must agree."""
     if own.is_georeferenced and grid.is_georeferenced:
-        if own.matches(grid) and own.same_crs(grid):
+        if own.matches(grid):
             return False
         _check_overlap(own, grid, path)
         notes.append(f"{Path(path).name} lies on other pixels than the scene and was resampled by nearest neighbour.")

@@ -11,6 +11,7 @@ from sparsecover.errors import LabelError, nearest
 from sparsecover.labels.arrays import Indices
 from sparsecover.labels.samplers import SAMPLERS
 from sparsecover.labels.samplers.base import Budget, scene_key, unlabelled_like
+from sparsecover.labels.samplers.options import check_options
 from sparsecover.labels.samplers.tiling import sample
 
 
@@ -50,7 +51,7 @@ def simulate_labels(
     """
     if sampler != "pixels" and origin != (0, 0):
         raise LabelError(f"The sampler {sampler!r} looks at the whole scene; only 'pixels' can label a window of it.")
-    budget = make_budget(sampler, fraction=fraction, n=n, seed=seed, scene_id=scene_id, origin=origin)
+    budget = make_budget(sampler, fraction=fraction, n=n, seed=seed, scene_id=scene_id, origin=origin, **options)
     values = as_indices(mask)
     out = unlabelled_like(values)
     height, width = values.shape
@@ -91,9 +92,16 @@ def fewer_than_asked(
 
 
 def make_budget(
-    sampler: str, *, fraction: float | None, n: int | None, seed: int, scene_id: str, origin: tuple[int, int] = (0, 0)
+    sampler: str,
+    *,
+    fraction: float | None,
+    n: int | None,
+    seed: int,
+    scene_id: str,
+    origin: tuple[int, int] = (0, 0),
+    **options: Any,
 ) -> Budget:
-    """What a sampler may label; arguments and errors are those of ``simulate_labels``."""
+    """What a sampler may label; arguments, of which options are only checked, and errors as for ``simulate_labels``."""
     if sampler not in SAMPLERS:
         raise LabelError(f"There is no sampler {sampler!r}. {nearest(sampler, SAMPLERS)}")
     if (fraction is None) == (n is None):
@@ -102,6 +110,7 @@ def make_budget(
         raise LabelError(f"The fraction must be above 0 and at most 1; given {fraction:g}.")
     if n is not None and n < 1:
         raise LabelError(f"n must be at least 1; given {n}.")
+    check_options(sampler, SAMPLERS[sampler], options)
     return Budget(fraction, n, scene_key(seed, scene_id), origin)
 
 

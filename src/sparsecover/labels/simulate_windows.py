@@ -27,5 +27,5 @@ def simulate_file(
     Raises:
         LabelError: as ``simulate_labels``, and unreadable files.
     """
-    budget = make_budget(sampler, fraction=fraction, n=n, seed=seed, scene_id=scene_id)
+    budget = make_budget(sampler, fraction=fraction, n=n, seed=seed, scene_id=scene_id, **options)
     return sample(labels.read, labels.grid.height, labels.grid.width, sampler, budget, **options)

@@ -52,11 +52,12 @@ def burn_label_set(
         width_m: full width of lines on the ground; default: the pixels a line crosses.
         radius_m: radius of points on the ground; default: the one pixel a point lies in.
         conflict: what becomes of a pixel that features of two classes cover: ``unlabelled``, ``raise`` or ``last``.
-        background: name of the class of all pixels inside the labelled area that no feature covers.
+        background: name of the class of all pixels inside the labelled area that no feature covers, labelled or not.
         labelled_area: vector file with the area that was labelled completely; default: the pixels of
             ``valid``, or without it the whole grid, nodata included, since a grid does not tell where data is.
         valid: bool[H, W], pixels with data; labels elsewhere are dropped and counted.
-        unlabelled: codes of features that are no labels.
+        unlabelled: codes of features that are no labels; no background fills them, and where labels overlap them these
+            stay.
 
     Raises:
         LabelError: see ``read_features``, ``place_features``, ``class_column``; fractional codes, more than 255
@@ -72,16 +73,15 @@ def burn_label_set(
     labels = classes[placed.feature] != UNLABELLED
     if not labels.any():
         raise LabelsElsewhere(f"All features of {path} on the scene are listed as unlabelled.")
-    feature = placed.feature[labels]
-    given = placed.geometries[labels]
-    geometries = _widened(given, grid, width_m, radius_m)
-    points = shapely.get_dimensions(given) == 0  # before they grow to discs
-    shapes = Shapes(grid.height, grid.width, geometries, classes[feature], points, conflict)
+    geometries = _widened(placed.geometries, grid, width_m, radius_m)
+    points = shapely.get_dimensions(placed.geometries) == 0  # before they grow to discs
+    every = Shapes(grid.height, grid.width, geometries, classes[placed.feature], points, conflict)
+    shapes = every.only(labels)
     if background is not None:
         area = valid if labelled_area is None else _area(labelled_area, grid)
-        shapes = shapes.on_background(scheme.index(background), area)
+        shapes = shapes.on_background(scheme.index(background), area, every.only(~labels))
     raster, notes = _burn(shapes, grid, scheme)
-    features = Counter(int(classes[i]) for i in np.unique(feature))
+    features = Counter(int(classes[i]) for i in np.unique(placed.feature[labels]))
     return finish(raster, [*placed.notes, *notes], valid, features)
 
 

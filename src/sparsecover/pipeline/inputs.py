@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.errors import DataError, LabelError, LabelsElsewhere
-from sparsecover.labels import LabelFile, LabelRaster, LabelSet, check_memory, open_labels
+from sparsecover.labels import LabelFile, LabelRaster, LabelSet, check_memory, open_labels, valid_mask
 from sparsecover.raster import Scene, drop_empty_bands, open_scene
 
 WHOLE_SCENE = "scene"
@@ -144,7 +144,7 @@ def _place(scenes: list[Scene], to_map: list[Scene], files: Sequence[str | Path]
     elsewhere: list[LabelsElsewhere] = []
     for scene, file in zip(scenes, files, strict=True):
         check_memory(scene.grid)
-        valid = whole_valid_mask(scene)
+        valid = valid_mask(scene)
         if not valid.any():
             notes.append(f"{scene.name} holds only nodata; its map will too.")
             continue
@@ -171,15 +171,6 @@ def in_scheme(labels: LabelSet, scheme: ClassScheme) -> LabelRaster:
     raster = labels.raster
     shapes = None if raster.shapes is None else raster.shapes.recoded(lookup)
     return replace(raster, values=lookup[raster.values], scheme=scheme, shapes=shapes)
-
-
-def whole_valid_mask(scene: Scene, rows: int = 2048) -> np.ndarray:
-    """Where all bands hold data, bool [H, W], read by strips."""
-    mask = np.empty((scene.grid.height, scene.grid.width), bool)
-    for start in range(0, scene.grid.height, rows):
-        window = replace(scene.grid.window, row=start, height=min(rows, scene.grid.height - start))
-        mask[window.slices] = scene.read(window)[1]
-    return mask
 
 
 def label_arguments(options: LabelOptions) -> dict[str, Any]:

@@ -22,13 +22,15 @@ from sparsecover.labels import (
     count_features,
     fewer_than_asked,
     is_vector,
+    make_budget,
     open_labels,
     read_labels,
     simulate_file,
+    valid_mask,
     write_label_vectors,
 )
 from sparsecover.pipeline.checking import CheckResult
-from sparsecover.pipeline.inputs import LabelOptions, label_arguments, whole_valid_mask
+from sparsecover.pipeline.inputs import LabelOptions, label_arguments
 from sparsecover.raster import MapWriter, open_scene
 
 _DRAWN = ("scribbles", "polygons")  # samplers whose labels are shapes rather than single pixels
@@ -79,6 +81,14 @@ def simulate_to_file(
     Raises:
         LabelError: a mask that cannot be used, or a request that cannot be meant; OutputError: see ``out``.
     """
+    request: dict[str, Any] = {
+        "fraction": fraction,
+        "n": n,
+        "seed": seed,
+        "scene_id": Path(mask).stem,
+        **(options or {}),
+    }
+    make_budget(sampler, **request)  # what cannot be meant is told before the mask is read
     as_vectors = out.suffix.lower() == ".gpkg"
     if not as_vectors:
         _check_raster_name(out)
@@ -91,9 +101,7 @@ def simulate_to_file(
         raise LabelError(f"{mask} holds no labelled pixel: all are nodata, -1, 255 or listed as unlabelled.")
     dense = LabelFile(file, scheme, frozenset(unlabelled))
     kept = np.zeros(len(scheme), np.int64)
-    windows = simulate_file(
-        dense, sampler, fraction=fraction, n=n, seed=seed, scene_id=Path(mask).stem, **(options or {})
-    )
+    windows = simulate_file(dense, sampler, **request)
 
     def parts() -> Iterator[tuple[Window, LabelRaster]]:
         for window, values in windows:
@@ -132,7 +140,7 @@ def describe_labels(labels: str | Path, scene: str | Path | None, **label_option
 def _on_scene(scene: str | Path, labels: str | Path, options: LabelOptions) -> LabelSet:
     """The labels on a scene's grid, where it has data."""
     target = open_scene(scene)
-    scheme, valid = _given_scheme(options), whole_valid_mask(target)
+    scheme, valid = _given_scheme(options), valid_mask(target)
     return open_labels(labels, target.grid, scheme=scheme, valid=valid, **label_arguments(options))
 
 

@@ -3,13 +3,12 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from sparsecover.classes import UNLABELLED
-from sparsecover.errors import LabelError
 from sparsecover.labels.arrays import Indices, Mask, count_values
 
 Positions = npt.NDArray[np.intp]
@@ -45,10 +44,11 @@ class Budget:
         return np.where(counts > 0, np.clip(wanted, 1, counts), 0).astype(np.int64)
 
 
-class Sampler(Protocol):
-    """Class indices uint8[H, W] (255 unlabelled) to a copy in which only some pixels keep their label."""
+Sampler = Callable[..., Indices]
+"""Class indices uint8[H, W] (255 unlabelled) and a budget to a copy in which only some pixels keep their label.
 
-    def __call__(self, mask: Indices, budget: Budget, **options: Any) -> Indices: ...
+Parameters that can be given by keyword only are its options, each a ``Size`` or a ``Distance``.
+"""
 
 
 def scene_key(seed: int, scene_id: str) -> int:
@@ -175,12 +175,6 @@ def class_totals(mask: Indices, num_classes: int | None = None) -> npt.NDArray[n
 def unlabelled_like(mask: Indices) -> Indices:
     """An array of the mask's shape without labels."""
     return np.full(mask.shape, UNLABELLED, np.uint8)
-
-
-def refuse_unknown_options(options: dict[str, Any], sampler: str) -> None:
-    """Raise LabelError for options that a sampler does not have."""
-    if options:
-        raise LabelError(f"The sampler {sampler!r} has no option {', '.join(sorted(options))}.")
 
 
 def _mix64(values: npt.NDArray[np.uint64], key: int) -> npt.NDArray[np.uint64]:

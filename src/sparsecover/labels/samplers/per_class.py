@@ -1,34 +1,25 @@
 """Pixels drawn class by class, each class with its own exact number."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from sparsecover.classes import UNLABELLED
 from sparsecover.labels.arrays import Indices
-from sparsecover.labels.samplers.base import (
-    Budget,
-    Strips,
-    find_cut,
-    hashed_strips,
-    refuse_unknown_options,
-    unlabelled_like,
-)
+from sparsecover.labels.samplers.base import Budget, Strips, find_cut, hashed_strips, unlabelled_like
 
 
-def per_class(mask: Indices, budget: Budget, **options: Any) -> Indices:
+def per_class(mask: Indices, budget: Budget) -> Indices:
     """Keep exactly ``n`` pixels of each class, or the rounded ``fraction`` of each; at least one, at most all.
 
     The same number for each class shifts the share of classes: a budget unlike that of ``pixels``.
     """
-    ((_, values),) = per_class_by_strips(lambda: [(0, mask)], budget, **options)
+    ((_, values),) = per_class_by_strips(lambda: [(0, mask)], budget)
     return values
 
 
-def per_class_by_strips(strips: Strips, budget: Budget, **options: Any) -> Iterator[tuple[int, Indices]]:
+def per_class_by_strips(strips: Strips, budget: Budget) -> Iterator[tuple[int, Indices]]:
     """``per_class`` of a raster of any size: the same labels, however high the strips are. Three passes."""
-    refuse_unknown_options(options, "per_class")
     cut = find_cut(strips, budget.pixels, budget)
     for row, mask in strips():
         out = unlabelled_like(mask)

@@ -1,26 +1,18 @@
 """Clicked points: scattered, and away from the borders between classes, where people do not click."""
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import maximum_filter, minimum_filter
 
 from sparsecover.classes import UNLABELLED
 from sparsecover.labels.arrays import Indices
-from sparsecover.labels.samplers.base import (
-    Budget,
-    Positions,
-    class_totals,
-    refuse_unknown_options,
-    smallest,
-    unlabelled_like,
-)
+from sparsecover.labels.samplers.base import Budget, Positions, class_totals, smallest, unlabelled_like
+from sparsecover.labels.samplers.options import Distance
 
 _CANDIDATES = 50  # per point wanted; if these are too close together, so are all
 
 
-def points(mask: Indices, budget: Budget, *, min_distance_px: int = 16, border_px: int = 2, **options: Any) -> Indices:
+def points(mask: Indices, budget: Budget, *, min_distance_px: Distance = 16, border_px: Distance = 2) -> Indices:
     """Keep exactly ``n`` single pixels of each class, or the rounded ``fraction`` of its pixels; at most all.
 
     Args:
@@ -29,7 +21,6 @@ def points(mask: Indices, budget: Budget, *, min_distance_px: int = 16, border_p
 
     Where a class is too small for that, both are halved until there are enough points.
     """
-    refuse_unknown_options(options, "points")
     out = unlabelled_like(mask)
     wanted = budget.pixels(class_totals(mask))
     for k, chosen in enumerate(scattered(mask, wanted, budget, min_distance_px, border_px)):

@@ -1,24 +1,23 @@
 """Small hand-sized polygons drawn inside regions."""
 
 import math
-from typing import Any
 
 import numpy as np
 from scipy.ndimage import label
 from skimage.draw import polygon
 
 from sparsecover.labels.arrays import Indices
-from sparsecover.labels.samplers.base import Budget, Positions, refuse_unknown_options
+from sparsecover.labels.samplers.base import Budget, Positions
 from sparsecover.labels.samplers.grow import grow
+from sparsecover.labels.samplers.options import Size
 
 
-def polygons(mask: Indices, budget: Budget, *, size_px: int = 16, **options: Any) -> Indices:
+def polygons(mask: Indices, budget: Budget, *, size_px: Size = 16) -> Indices:
     """Keep ``n`` polygons in each class, or polygons that hold exactly the rounded ``fraction`` of its pixels.
 
     Args:
         size_px: largest diameter of a polygon; it is cut where its region ends.
     """
-    refuse_unknown_options(options, "polygons")
 
     def patch(mask: Indices, row: int, col: int, generator: np.random.Generator) -> Positions:
         return _patch(mask, row, col, generator, size_px / 2)

@@ -7,20 +7,20 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from sparsecover.labels.arrays import Indices
-from sparsecover.labels.samplers.base import Budget, Positions, refuse_unknown_options
+from sparsecover.labels.samplers.base import Budget, Positions
 from sparsecover.labels.samplers.grow import grow
+from sparsecover.labels.samplers.options import Size
 
 _TURNS = (-0.5, -0.25, 0.0, 0.25, 0.5)  # radians a hand may turn in one pixel
 
 
-def scribbles(mask: Indices, budget: Budget, *, length_px: int = 60, width_px: int = 3, **options: Any) -> Indices:
+def scribbles(mask: Indices, budget: Budget, *, length_px: Size = 60, width_px: Size = 3) -> Indices:
     """Keep ``n`` strokes in each class, or strokes that hold exactly the rounded ``fraction`` of its pixels.
 
     Args:
         length_px: length of a stroke in pixels; it ends earlier where the region does.
         width_px: width of the brush.
     """
-    refuse_unknown_options(options, "scribbles")
 
     def stroke(mask: Indices, row: int, col: int, generator: np.random.Generator) -> Positions:
         return _stroke(mask, row, col, generator, length_px, width_px)

@@ -37,9 +37,9 @@ def sample(
     strips = list(tiles(window, _STRIP_ROWS, width))
     if sampler == "pixels":
         for strip in strips:
-            yield strip, SAMPLERS[sampler](read(strip), budget.at(strip.row, strip.col), **options)
+            yield strip, SAMPLERS[sampler](read(strip), budget.at(strip.row, strip.col))
     elif sampler == "per_class":
-        drawn = per_class_by_strips(lambda: ((strip.row, read(strip)) for strip in strips), budget, **options)
+        drawn = per_class_by_strips(lambda: ((strip.row, read(strip)) for strip in strips), budget)
         for row, values in drawn:
             yield Window(row, 0, len(values), width), values
     elif window.size <= WHOLE_PX:
