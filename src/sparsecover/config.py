@@ -342,11 +342,17 @@ def nested(settings: Iterable[str]) -> dict[str, Any]:
 
 
 def put_setting(data: dict[str, Any], dotted: str, value: Any) -> None:
-    """Put a value under a dotted key of nested plain values."""
+    """Put a value under a dotted key of nested plain values; a part given by its name alone keeps it.
+
+    >>> data = {"augment": "strong"}
+    >>> put_setting(data, "augment.noise", 0.2)
+    >>> data
+    {'augment': {'name': 'strong', 'noise': 0.2}}
+    """
     *parents, last = dotted.split(".")
     for parent in parents:
         inner = data.get(parent)
         if not isinstance(inner, dict):
-            inner = data[parent] = {}
+            inner = data[parent] = {"name": inner} if isinstance(inner, str) else {}
         data = inner
     data[last] = value

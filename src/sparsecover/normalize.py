@@ -107,12 +107,19 @@ def _by_dtype(dtype: np.dtype[Any], bands: int) -> Normalizer:
 
 
 def _valid_pixels(samples: Iterable[tuple[Array, npt.NDArray[np.bool_]]], bands: int) -> npt.NDArray[np.float64]:
-    """Valid pixels of all samples as [C, n], thinned evenly to a bounded number."""
-    parts = [values[:, valid] for values, valid in samples]
-    if any(part.shape[0] != bands for part in parts):
-        raise DataError(f"A sample has {[p.shape[0] for p in parts]} bands; expected {bands}.")
-    total = sum(part.shape[1] for part in parts)
-    if not total:
+    """Valid pixels of all samples as [C, n]: all of them, or evenly thinned so that a bounded number is ever held."""
+    most = max(2, _SAMPLE_LIMIT // bands)
+    kept: list[Array] = []
+    held, step = 0, 1
+    for values, valid in samples:
+        if len(values) != bands:
+            raise DataError(f"A sample has {len(values)} bands; expected {bands}.")
+        rows, cols = np.nonzero(valid)
+        while held + len(rows[::step]) > most:  # what is kept and what is to come are halved alike
+            kept = [np.concatenate(kept, axis=1)[:, ::2].copy()] if kept else []
+            held, step = -(-held // 2), 2 * step
+        kept.append(values[:, rows[::step], cols[::step]])
+        held += kept[-1].shape[1]
+    if not held:
         raise DataError("No valid pixel to take band statistics from: the training windows hold only nodata.")
-    step = max(1, -(-total * bands // _SAMPLE_LIMIT))
-    return np.concatenate([part[:, ::step] for part in parts], axis=1).astype(np.float64)
+    return np.concatenate(kept, axis=1).astype(np.float64)

@@ -221,3 +221,34 @@ def test_a_preset_can_be_changed_by_the_configuration() -> None:
     assert Augmenter.from_config(Config().augment) == Augmenter.preset("standard")
     with pytest.raises(ConfigError, match="Did you mean 'cutmix'"):
         Augmenter.from_config(Config.from_dict({"augment": {"cutmx": 1}}).augment)
+
+
+def test_numbers_that_yaml_reads_as_text_are_numbers() -> None:
+    config = Config.from_settings(["augment.noise=1e-2", "augment.symmetries=no", "augment.groups=[1, '1', 2]"])
+    assert config.augment.options["noise"] == "1e-2"
+    assert Augmenter.from_config(config.augment) == Augmenter.preset(
+        "standard", noise=0.01, symmetries=False, groups=(1, 1, 2)
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"noise": "much"}, r"'noise' of the augmentation 'standard' is 'much'.*valid number"),
+        ({"groups": 3}, r"'groups' of the augmentation 'standard' is 3"),
+        ({"symmetries": "perhaps"}, "'symmetries'.*is 'perhaps'"),
+        ({"contrast": -2}, r"augment\.contrast is -2; expected a number of at least 0"),
+        ({"gamma": "-1e-3"}, r"augment\.gamma is -0\.001"),
+        ({"rotation": float("inf")}, r"augment\.rotation is inf"),
+        ({"brightness": float("nan")}, r"augment\.brightness is nan"),
+        ({"cutmix": 1.5}, r"augment\.cutmix is 1\.5; expected a share of the windows from 0 to 1"),
+    ],
+)
+def test_strengths_that_cannot_be_meant_are_refused(changes: dict, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Augmenter.from_config(Config.from_dict({"augment": changes}).augment)
+
+
+def test_strengths_are_checked_whoever_gives_them() -> None:
+    with pytest.raises(ConfigError, match=r"augment\.contrast is -2"):
+        Augmenter(contrast=-2)

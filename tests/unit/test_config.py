@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sparsecover.config import Config, apply_setting
+from sparsecover.config import AugmentConfig, Config, apply_setting
 from sparsecover.errors import ConfigError
 
 
@@ -58,6 +58,16 @@ def test_settings_are_read_as_yaml_and_make_missing_sections() -> None:
     assert data == {"train": {"epochs": 5}, "data": {"bands": [1, 2]}}
     with pytest.raises(ConfigError, match=r"dotted\.key=value"):
         apply_setting(data, "train.epochs")
+
+
+def test_a_setting_of_a_part_that_is_named_in_one_word_keeps_the_name(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("augment: strong\n")
+    augment = Config.from_yaml(file, ["augment.noise=0.2"]).augment
+    assert isinstance(augment, AugmentConfig)
+    assert (augment.name, augment.options) == ("strong", {"noise": 0.2})
+    changed = Config.from_dict({"augment": "light"}).with_changes({"augment.cutmix": 0.1, "augment.blur": 0.3}).augment
+    assert changed == AugmentConfig.model_validate({"name": "light", "cutmix": 0.1, "blur": 0.3})
 
 
 def test_paths_in_a_file_are_relative_to_the_file(tmp_path: Path) -> None:

@@ -104,6 +104,51 @@ def test_a_server_without_ranges_starts_again(server, tmp_path):
     assert (tmp_path / "images" / "a.txt").read_bytes() == FILES["images/a.txt"]
 
 
+def test_folders_of_the_user_are_left_alone(server, tmp_path):
+    known = replace(offered(server, one_zip=zipped(FILES)), holds=("images", "masks"))
+    mine = tmp_path / "images" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("years of work")
+    with pytest.raises(OutputError, match=r"images would be replaced .*Move or rename it"):
+        get_dataset(known, tmp_path)
+    assert mine.read_text() == "years of work"
+    assert Server.asked == []  # gigabytes are not fetched for nothing
+
+
+def test_files_of_the_user_are_left_alone_and_the_download_waits_for_room(server, tmp_path):
+    known = offered(server, one_zip=zipped(FILES | {"train.txt": b"theirs"}))
+    (tmp_path / "train.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"train\.txt would be replaced"):
+        get_dataset(known, tmp_path)
+    assert (tmp_path / "train.txt").read_text() == "mine"
+    assert not (tmp_path / "images").exists()
+    (tmp_path / "train.txt").rename(tmp_path / "my_train.txt")
+    get_dataset(known, tmp_path)
+    assert (tmp_path / "train.txt").read_bytes() == b"theirs"
+    assert len(Server.asked) == 1
+
+
+@pytest.mark.parametrize("stopped_at", [1, 2, 3])
+def test_a_download_stopped_while_it_is_unpacked_goes_on(server, tmp_path, monkeypatch, stopped_at):
+    lists = tarred({"lists/train.txt": b"a"})
+    known = replace(offered(server, one_zip=zipped(FILES), two_tar_gz=lists), holds=("images", "masks"))
+    replace_path, moved = Path.replace, []
+
+    def stopping(path, target):
+        moved.append(target)
+        if len(moved) == stopped_at:
+            raise KeyboardInterrupt
+        return replace_path(path, target)
+
+    monkeypatch.setattr(Path, "replace", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        get_dataset(known, tmp_path)
+    get_dataset(known, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "lists", "masks"]
+    assert (tmp_path / "masks" / "a.txt").read_bytes() == FILES["masks/a.txt"]
+    assert len(Server.asked) == 2
+
+
 def test_a_wrong_checksum_leaves_nothing(server, tmp_path):
     known = offered(server, one_zip=zipped(FILES))
     known = replace(known, files=(replace(known.files[0], md5="0" * 32),))

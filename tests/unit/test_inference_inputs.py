@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from affine import Affine
 from inference_parts import UTM, checkpoint, class_scene, grid, pixel_checkpoint, scene, whole
 
 from sparsecover.errors import GridError, LabelError, ModelError, SceneError
 from sparsecover.grid import Window
 from sparsecover.inference import Settings, predict, predict_strips
+from sparsecover.inference.area import Area
 from sparsecover.inference.job import Job
 from sparsecover.inference.matching import at_training_resolution, check_scale, match_bands
 from sparsecover.normalize import Normalizer, fit_normalizer
@@ -188,6 +190,42 @@ def test_areas_that_cannot_be_meant(tmp_path):
     with pytest.raises(LabelError, match="no polygons"):
         predict(image, model, tmp_path / "m.tif", area=file)
     assert [path.name for path in tmp_path.iterdir()] == ["points.gpkg"]
+
+
+FIELD = shapely.box(400_100, 5_499_400, 400_500, 5_499_800)
+
+
+def polygons(path, crs=UTM, outline=FIELD, **options):
+    frame = geopandas.GeoDataFrame(geometry=[outline], crs=crs)
+    frame.to_parquet(path) if path.suffix == ".parquet" else frame.to_file(path, **options)
+    return path
+
+
+def test_an_area_is_read_as_labels_are(tmp_path):
+    place = scene().grid
+    expected = Area.open(place, FIELD.bounds).mask(place.window)
+    layers = polygons(polygons(tmp_path / "two.gpkg", layer="roads", outline=FIELD.buffer(90)), layer="field")
+    for file in (polygons(tmp_path / "area.parquet"), Path(f"{layers}|layername=field")):
+        assert np.array_equal(Area.open(place, file).mask(place.window), expected)
+    with pytest.raises(LabelError, match=r"area of interest .*has the layers roads, field; choose one"):
+        Area.open(place, layers)
+    with pytest.raises(LabelError, match=r"area of interest .*does not exist"):
+        Area.open(place, tmp_path / "none.gpkg|layername=field")
+
+
+def test_areas_in_a_wrong_coordinate_system_are_explained(tmp_path):
+    place = scene().grid
+    with pytest.raises(LabelError, match=r"area of interest .*says its coordinates are degrees"):
+        Area.open(place, polygons(tmp_path / "degrees.gpkg", crs=4326))
+    with pytest.raises(GridError, match=r"outside the scene.*span \(\d+, -\d.*coordinate systems are right"):
+        Area.open(place, polygons(tmp_path / "south.gpkg", crs=32733))
+
+
+def test_a_scene_without_a_place_takes_bounds_and_no_file(tmp_path):
+    nowhere = replace(scene().grid, crs=None, transform=Affine.identity())
+    with pytest.raises(LabelError, match=r"no georeferencing.*left,bottom,right,top"):
+        Area.open(nowhere, polygons(tmp_path / "area.gpkg"))
+    assert Area.open(nowhere, (10, 20, 50, 60)).mask(nowhere.window).sum() == 1600
 
 
 @pytest.fixture

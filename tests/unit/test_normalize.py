@@ -1,8 +1,11 @@
 """Normalisation: what the statistics mean, and that invalid pixels have no part in them."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
+from sparsecover import normalize
 from sparsecover.errors import ConfigError, DataError
 from sparsecover.normalize import KINDS, Normalizer, fit_normalizer
 
@@ -81,6 +84,36 @@ def test_many_bands_stay_within_the_memory_bound() -> None:
     normalizer = fit_normalizer("percentile", [(values, valid)], values.dtype, 224)
     assert len(normalizer.offset) == 224
     assert normalizer.scale[0] == pytest.approx(2.33, abs=0.1)  # 99th percentile of the standard normal
+
+
+def test_what_is_below_the_limit_is_taken_whole() -> None:
+    samples = [(scene("uint16"), VALID), (scene("float32"), np.ones_like(VALID)), (scene("uint8"), ~VALID)]
+    pixels = np.concatenate([values[:, valid] for values, valid in samples], axis=1).astype(np.float64)
+    zscore = fit_normalizer("zscore", samples, np.uint16, 3)
+    assert zscore.offset == tuple(pixels.mean(1))  # to the last bit
+    assert zscore.scale == tuple(pixels.std(1))
+
+
+def test_many_samples_are_thinned_alike_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    count, side, bands, limit = 300, 100, 4, 40_000
+    monkeypatch.setattr(normalize, "_SAMPLE_LIMIT", limit)
+    valid = np.ones((side, side), bool)
+    samples = ((np.full((bands, side, side), float(number)), valid) for number in range(count))
+    tracemalloc.start()
+    try:
+        normalizer = fit_normalizer("zscore", samples, np.float64, bands)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    sample_bytes = bands * side * side * 8
+    assert peak < 5 * limit * 8 + 3 * sample_bytes < count * sample_bytes / 10
+    np.testing.assert_allclose(normalizer.offset, (count - 1) / 2, rtol=0.02)
+    np.testing.assert_allclose(normalizer.scale, count / np.sqrt(12), rtol=0.02)
+
+
+def test_samples_of_another_number_of_bands_are_refused() -> None:
+    with pytest.raises(DataError, match="A sample has 2 bands; expected 3"):
+        fit_normalizer("zscore", [(scene("uint8"), VALID), (scene("uint8")[:2], VALID)], np.uint8, 3)
 
 
 def test_mistakes_are_explained() -> None:

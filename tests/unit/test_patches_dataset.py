@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from sparsecover.errors import DataError
+from sparsecover.errors import ConfigError, DataError
 from sparsecover.losses import create_loss
 from sparsecover.models import create_model
 from sparsecover.patches import PatchDataset
@@ -107,3 +107,9 @@ def test_it_travels_to_spawned_workers(folders: tuple[Path, Path]) -> None:
 def test_missing_folders_are_explained(folders: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere"):
         PatchDataset(tmp_path / "nowhere", folders[1])
+
+
+@pytest.mark.parametrize("fraction", [1.5, 0.0, -0.1, float("nan")])
+def test_shares_of_labels_that_cannot_be_meant(folders: tuple[Path, Path], fraction: float) -> None:
+    with pytest.raises(ConfigError, match=r"labelled_fraction is .*above 0 and at most 1"):
+        PatchDataset(*folders, labelled_fraction=fraction)

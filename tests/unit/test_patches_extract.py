@@ -17,14 +17,14 @@ from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.config import DataConfig
 from sparsecover.datasets import Dataset, Entry, Listing, Pair, open_dataset, open_listing
 from sparsecover.errors import DataError, OutputError, SceneError
-from sparsecover.grid import Grid
+from sparsecover.grid import Grid, Window
 from sparsecover.labels import LabelRaster
 from sparsecover.patches import extract, extract_view
 from sparsecover.patches.extract import extract_patches
 from sparsecover.patches.extract_plan import ExtractOptions, assign_sides, plan_pair, regular_windows
 from sparsecover.patches.extract_sources import match_sources
 from sparsecover.patches.extract_view import describe_patches, patch_sheet
-from sparsecover.raster import Scene
+from sparsecover.raster import Scene, open_scene
 
 SCHEME = ClassScheme.from_dicts([{"code": 3, "name": "field"}, {"code": 7, "name": "water"}])
 PLACE = Affine(10, 0, 500_000, 0, -10, 5_800_000)
@@ -121,8 +121,72 @@ def test_nodata_is_marked_in_the_files(tmp_path):
     corner = next(row for row in rows if row["row"] == row["col"] == 0)
     assert corner["nodata_share"] == 1
     with rasterio.open(tmp_path / "Patch" / corner["split"] / "images" / f"{corner['name']}.tif") as image:
-        assert image.nodata == 0
         assert not image.dataset_mask().any()
+
+
+def raster(path, kind) -> Scene:
+    """A scene in which some pixels hold no data, and 0, which its file may declare as nodata, is a value."""
+    low, high, dtype, nodata = {
+        "all values are in use": (0, 256, "uint8", None),
+        "integers are averaged": (-2, 3, "int16", 0),
+        "integers are scaled": (998, 1003, "int16", 0),
+        "floats": (-2, 3, "float32", -9999),
+    }[kind]
+    values = np.random.default_rng(0).integers(low, high, (2, 128, 128)).astype(dtype)
+    if nodata is not None:
+        values[:, 40:60, 70:90] = nodata
+    profile = {"driver": "GTiff", "height": 128, "width": 128, "crs": "EPSG:32633", "transform": PLACE}
+    with rasterio.open(path, "w", dtype=dtype, count=2, nodata=nodata, **profile) as target:
+        target.write(values)
+        if nodata is None:
+            target.write_mask(np.arange(128 * 128).reshape(128, 128) % 130 > 0)
+        if kind == "integers are scaled":
+            target.scales, target.offsets = (0.5, 0.5), (-500, -500)
+    scene = open_scene(path)
+    return scene.resized(64, 64) if kind == "integers are averaged" else scene
+
+
+@pytest.mark.parametrize("kind", ["all values are in use", "integers are averaged", "integers are scaled", "floats"])
+def test_the_same_pixels_are_valid_when_patches_are_opened_again(tmp_path, kind):
+    scene = raster(tmp_path / "scene.tif", kind)
+    values, valid = scene.read()
+    assert (values[:, valid] == 0).any()
+    assert not valid.all()
+    labels = LabelRaster(np.zeros(valid.shape, np.uint8), scene.grid, scheme=SCHEME)
+    extract_patches(dataset(Pair(scene, labels, "scene")), tmp_path, options(ratios=(1, 0, 0), max_nodata=1))
+    opened = open_dataset(DataConfig(dataset="patches", root=tmp_path), tmp_path / "Patch" / "classes.csv")
+    marks = set()
+    for patch in opened.pairs:
+        part = Window(*map(int, patch.name.rsplit("_", 2)[1:]), 32, 32).slices
+        again, whole = patch.scene.read()
+        assert np.array_equal(whole, valid[part])
+        assert np.array_equal(again, values[:, *part])
+        assert np.array_equal(patch.labels.read() == 0, valid[part])
+        with rasterio.open(patch.scene.paths[0]) as image:
+            marks.add((str(image.nodata), str(image.mask_flag_enums)))
+    assert len(opened.pairs) == (scene.grid.height // 32) ** 2
+    assert len(marks) == 1  # though some patches lack no pixel
+    assert {path.suffix for path in (tmp_path / "Patch" / "train").rglob("*.*")} == {".tif"}
+
+
+def test_patches_of_a_scene_without_nodata_have_no_mask(tmp_path):
+    given = pair()
+    given.scene.source.valid[:] = True
+    (row, *_) = extract_patches(dataset(given), tmp_path, options(max_nodata=1)).rows
+    with rasterio.open(tmp_path / "Patch" / row["split"] / "images" / f"{row['name']}.tif") as image:
+        assert image.mask_flag_enums[0] == [rasterio.enums.MaskFlags.all_valid]
+
+
+def test_a_mask_that_cannot_be_written_leaves_no_patch(tmp_path, monkeypatch):
+    def full(path, mode="r", *given, really=rasterio.open, **options):
+        if mode == "r+":
+            raise rasterio.errors.RasterioIOError("No space left on device")
+        return really(path, mode, *given, **options)
+
+    monkeypatch.setattr(rasterio, "open", full)
+    with pytest.raises(OutputError, match=r"Cannot write the mask .*No space left on device"):
+        extract_patches(dataset(), tmp_path, options(max_nodata=1))
+    assert not list((tmp_path / "Patch").rglob("*.tif"))
 
 
 def test_a_grid_of_cells_gives_a_patch_around_each_centre(tmp_path):

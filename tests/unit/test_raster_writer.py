@@ -300,3 +300,14 @@ def test_a_full_disk_leaves_nothing_and_says_so(tmp_path: Path) -> None:
         [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=100, check=False
     )
     assert done.stdout.startswith("ok"), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("overviews", [True, False])
+def test_the_fourth_band_of_bytes_is_no_transparency(tmp_path: Path, overviews: bool) -> None:
+    grid = Grid(8, 8, None, Affine.identity())
+    values = np.arange(4 * 64, dtype=np.uint8).reshape(4, 8, 8)
+    scene = open_scene(write(tmp_path / "a.tif", values, grid, count=4, nodata=None, overviews=overviews))
+    read, valid = scene.read()
+    assert len(scene.bands) == 4
+    assert valid.all()
+    np.testing.assert_array_equal(read, values)

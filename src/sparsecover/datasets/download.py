@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
 from sparsecover.datasets.known import KnownDataset, RemoteFile
@@ -32,19 +32,27 @@ def get_dataset(known: KnownDataset, root: Path, progress: Progress | None = Non
     Raises:
         DataError: the dataset must be fetched by hand (the message lists the steps), the server fails, or a checksum
             does not fit.
-        OutputError: the disk is full.
+        OutputError: the disk is full, or ``root`` holds a part of that name that this download did not make.
     """
     if known.holds and all((root / name).is_dir() for name in known.holds):
         return root
     if not known.files:
         raise DataError(f"{known.title} cannot be downloaded without a login:\n{known.steps.format(root=root)}")
     archives = root / ".download"
+    if not archives.exists():
+        _check_free(root, known.holds)  # before gigabytes are fetched for nothing
     archives.mkdir(parents=True, exist_ok=True)
-    for file in known.files:
-        unpack(download(file, archives, progress), root)
+    unpacked = [unpack(download(file, archives, progress)) for file in known.files]
+    parts = [part for folder in unpacked for part in folder.iterdir()]
+    _check_free(root, [part.name for part in parts])
+    for part in sorted(parts, key=lambda part: part.name in known.holds):  # those last: they tell that all is there
+        part.replace(root / part.name)
     missing = [name for name in known.holds if not (root / name).is_dir()]
     if missing:
-        raise DataError(f"The archives of {known.name} do not hold {', '.join(missing)}; the publisher changed them.")
+        raise DataError(
+            f"The archives of {known.name} do not hold {', '.join(missing)}; the publisher changed them. If a folder "
+            f"was removed by hand, delete {archives} and run the command again."
+        )
     shutil.rmtree(archives)
     return root
 
@@ -83,29 +91,39 @@ def download(file: RemoteFile, folder: Path, progress: Progress | None = None) -
     return path
 
 
-def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a .zip or .tar.gz next to what is in ``folder``; links and names that lead elsewhere are refused.
+def unpack(archive: Path) -> Path:
+    """Unpack a .zip or .tar.gz beside itself; links and names that lead elsewhere are refused.
+
+    Returns:
+        The folder with what the archive holds; it has its name only once it is whole, and is then not made again.
 
     Raises:
         DataError: not an archive, or an unsafe one; OutputError: the disk is too small.
     """
-    temporary = folder / f".{archive.name}.unpacking"
+    whole, temporary = (archive.with_name(f"{archive.name}.{state}") for state in ("unpacked", "unpacking"))
+    if whole.is_dir():
+        return whole
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    temporary.mkdir()
     try:
         if zipfile.is_zipfile(archive):
             _unpack_zip(archive, temporary)
         else:
             _unpack_tar(archive, temporary)
-        for item in temporary.iterdir():
-            target = folder / item.name
-            if target.is_dir():
-                shutil.rmtree(target)
-            item.replace(target)
+        return temporary.rename(whole)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
         raise DataError(f"{archive} cannot be unpacked: {error}. Delete it and run the command again.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _check_free(root: Path, names: Iterable[str]) -> None:
+    """Refuse to replace what this download did not put there."""
+    if taken := [str(root / name) for name in names if (root / name).exists()]:
+        raise OutputError(
+            f"{', '.join(taken)} would be replaced by the download, which did not make it. Move or rename it, or name "
+            "another folder for the dataset."
+        )
 
 
 def _fetch(url: str, part: Path, progress: Progress | None) -> None:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from sparsecover.atomic import write_file
 from sparsecover.config import Section
-from sparsecover.errors import DataError, OutputError
+from sparsecover.errors import DataError
 
 Side = Literal["train", "validation", "test"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sparsecover.errors import GridError, LabelError
+from sparsecover.errors import GridError, LabelError, LabelsElsewhere
 from sparsecover.grid import Grid, Window
 
 AreaLike = Path | tuple[float, float, float, float] | Window | tuple[Window, ...]
@@ -27,8 +27,11 @@ class Area:
     def open(cls, grid: Grid, area: "AreaLike") -> "Area":
         """From a vector file, bounds (left, bottom, right, top) in the grid's coordinates, or windows of its pixels.
 
+        A file is one of those that labels come in; ``FILE|layername=NAME`` chooses a layer.
+
         Raises:
-            LabelError: the file cannot be read or holds no polygons.
+            LabelError: the file cannot be read, is of several layers or without a coordinate system, or holds no
+                polygons; or the grid has no place on the ground.
             GridError: the area lies outside the grid.
         """
         import shapely
@@ -75,7 +78,7 @@ def _polygons(grid: Grid, area: AreaLike) -> list[Any]:
     import shapely
 
     if isinstance(area, Path):
-        return _read(area, grid.crs)
+        return _read(area, grid)
     parts = (area,) if isinstance(area, Window) else area
     windows = [part for part in parts if isinstance(part, Window)]
     bounds = [part for part in parts if not isinstance(part, Window)]
@@ -90,19 +93,26 @@ def _outline(grid: Grid, window: Window) -> Any:
     return shapely.Polygon([grid.transform @ corner for corner in corners])
 
 
-def _read(path: Path, crs: str | None) -> list[Any]:
-    import geopandas
-    from pyogrio.errors import DataSourceError
+def _read(path: Path, grid: Grid) -> list[Any]:
+    """The polygons of a vector file that lie about a grid, in its coordinates."""
+    from shapely.affinity import affine_transform
 
-    if not path.exists():
+    from sparsecover.labels import place_features, read_features, split_layer
+
+    if not split_layer(path)[0].exists():
         raise LabelError(f"The area of interest {path} does not exist.")
+    if not grid.is_georeferenced:
+        raise LabelError(
+            f"The scene has no georeferencing, so the area of interest {path} cannot be placed on it. Give it as "
+            "left,bottom,right,top in the scene's own coordinates, or georeference the scene first."
+        )
     try:
-        table = geopandas.read_file(path)
-    except DataSourceError as error:
-        raise LabelError(f"The area of interest {path} cannot be read: {error}.") from error
-    if crs is not None and table.crs is not None:
-        table = table.to_crs(crs)
-    polygons = [g for g in table.geometry if g is not None and g.geom_type in ("Polygon", "MultiPolygon")]
+        parts = place_features(read_features(path), grid, path).geometries
+    except LabelsElsewhere as error:
+        raise GridError(f"The area of interest lies outside the scene: {error}") from error
+    except LabelError as error:
+        raise LabelError(f"The area of interest {path} cannot be used: {error}") from error
+    polygons = [affine_transform(part, grid.transform.to_shapely()) for part in parts if part.geom_type == "Polygon"]
     if not polygons:
-        raise LabelError(f"The area of interest {path} holds no polygons ({len(table)} features of other kinds).")
+        raise LabelError(f"The area of interest {path} holds no polygons on the scene ({len(parts)} other features).")
     return polygons

@@ -26,6 +26,7 @@ from sparsecover.inference.regridding import on_own_grid
 from sparsecover.inference.runtimes import pick_device, quicker_runtime
 from sparsecover.inference.settings import Settings
 from sparsecover.inference.streaming import Blended, blend_region
+from sparsecover.labels import split_layer
 from sparsecover.raster import Scene, read_in_order
 
 _PLAIN_PATCH_PX = 512
@@ -114,7 +115,7 @@ class Job:
 
     @property
     def _area_file(self) -> tuple[str, ...]:
-        return (str(self.settings.area),) if isinstance(self.settings.area, Path) else ()
+        return (str(split_layer(self.settings.area)[0]),) if isinstance(self.settings.area, Path) else ()
 
     @property
     def output_bytes(self) -> int:

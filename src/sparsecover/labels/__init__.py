@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sparsecover.labels.features import is_vector as is_vector
     from sparsecover.labels.features import place_features as place_features
     from sparsecover.labels.features import read_features as read_features
+    from sparsecover.labels.features import split_layer as split_layer
     from sparsecover.labels.groups import LabelGroups as LabelGroups
     from sparsecover.labels.groups import label_groups as label_groups
     from sparsecover.labels.groups import pixel_weights as pixel_weights
@@ -61,6 +62,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "scheme_of": "coding",
         "unknown_in_files": "coding",
         "is_vector": "features",
+        "split_layer": "features",
         "place_features": "features",
         "read_features": "features",
         "LabelGroups": "groups",

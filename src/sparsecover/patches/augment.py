@@ -17,8 +17,11 @@ from torch.nn import functional
 
 from sparsecover.classes import UNLABELLED
 from sparsecover.config import AugmentConfig
-from sparsecover.errors import ConfigError, nearest
+from sparsecover.errors import ConfigError, ModelError, nearest
 from sparsecover.patches.batch import Batch
+from sparsecover.registry import converted
+
+_SHARES = ("affine", "blur", "band_dropout", "cutmix")  # of windows; all other strengths have no upper end
 
 
 class _Spread(NamedTuple):
@@ -49,6 +52,9 @@ class Augmenter:
         cutmix: share of the windows into which a rectangle of another one is put (Yun et al. 2019).
         groups: a number for each band; bands of one number are brightened, stretched and curved together. Default: all
             mostly together, as light is, and partly each by itself.
+
+    Raises:
+        ConfigError: a strength below 0 or not finite, a share above 1.
     """
 
     symmetries: bool = True
@@ -65,15 +71,22 @@ class Augmenter:
     cutmix: float = 0.0
     groups: tuple[int, ...] | None = None
 
+    def __post_init__(self) -> None:
+        for name in (field.name for field in fields(self) if field.type is float):
+            value = getattr(self, name)
+            if not (0 <= value < math.inf and (value <= 1 or name not in _SHARES)):
+                expected = "a share of the windows from 0 to 1" if name in _SHARES else "a number of at least 0"
+                raise ConfigError(f"augment.{name} is {value:g}; expected {expected} (0 leaves it out).")
+
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Self:
         """``none``, ``light`` (symmetries), ``standard`` (also moved and lit otherwise), ``strong`` (everything).
 
         Args:
-            changes: attributes that differ from the preset's.
+            changes: attributes that differ from the preset's, as a user wrote them.
 
         Raises:
-            ConfigError: an unknown preset or attribute.
+            ConfigError: an unknown preset or attribute, a value of another type or out of its range.
         """
         if name not in PRESETS:
             raise ConfigError(f"Unknown augmentation {name!r}. {nearest(name, PRESETS)}")
@@ -81,8 +94,10 @@ class Augmenter:
         for change in changes:
             if change not in known:
                 raise ConfigError(f"Unknown setting augment.{change}. {nearest(change, known)}")
-        if changes.get("groups") is not None:
-            changes["groups"] = tuple(changes["groups"])
+        try:
+            changes = converted(f"augmentation {name!r}", cls, changes)
+        except ModelError as error:
+            raise ConfigError(str(error)) from None
         return cls(**{**PRESETS[name], **changes})
 
     @classmethod

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from sparsecover.config import DataConfig, SimulateConfig
 from sparsecover.datasets import open_dataset, simulate_pairs
+from sparsecover.errors import ConfigError
 from sparsecover.normalize import Normalizer, fit_normalizer
 from sparsecover.patches.plan import Patch, plan_patches
 from sparsecover.patches.reader import PatchReader
@@ -45,6 +46,7 @@ class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
         notes: what was left out or changed on opening.
 
     Raises:
+        ConfigError: a share of labels that cannot be meant.
         DataError: missing folders, files without a partner, other numbers of bands.
 
     Example:
@@ -64,6 +66,11 @@ class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
         unlabelled: Sequence[int] = (),
         normalize: str | Normalizer = "dtype",
     ) -> None:
+        if labelled_fraction is not None and not 0 < labelled_fraction <= 1:
+            raise ConfigError(
+                f"labelled_fraction is {labelled_fraction}; expected a share above 0 and at most 1 (0.1 keeps a tenth "
+                "of the labelled pixels), or None for all."
+            )
         dataset = open_dataset(_data_config(images, labels, unlabelled), classes)
         pairs = dataset.pairs
         if labelled_fraction is not None:

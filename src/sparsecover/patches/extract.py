@@ -5,7 +5,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -14,20 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from sparsecover.classes import ClassScheme
+from sparsecover.atomic import write_file
+from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.datasets import Dataset, Pair
 from sparsecover.errors import DataError, LabelsElsewhere, OutputError, SceneError, summary
-from sparsecover.grid import Grid
 from sparsecover.patches.extract_plan import SIDES, ExtractOptions, PlannedPatch, assign_sides, plan_pair
-from sparsecover.raster import MapWriter, Scene
+from sparsecover.patches.extract_raster import write_image, write_labels
 
 MANIFEST = "manifest.csv"
 CLASSES = "classes.csv"
 
 _JOURNAL = ".extract.jsonl"
-_LABEL_NODATA = 255
+_FORMAT = 2  # of the patches; those of another are not continued
 
 Progress = Callable[[int, int], None]
 
@@ -82,11 +80,12 @@ def extract_patches(
     sides = assign_sides(planned, options, result.skipped, result.notes)
     result.notes += _untrained(planned, sides, dataset.scheme)
     done = _begin(result.folder, dataset, options, planned, sides, overwrite)
+    masked = {patch.pair for patch in planned if patch.nodata}  # so that all patches of a scene are alike
     for index, (patch, side) in enumerate(zip(planned, sides, strict=True)):
         pair = dataset.pairs[patch.pair]
         name = f"{_file_name(pair.name)}_{patch.window.row}_{patch.window.col}"
         if side >= 0:
-            row = done.get(name) or _write(pair, patch, name, side, dataset.scheme, result.folder)
+            row = done.get(name) or _write(pair, patch, name, side, dataset.scheme, result.folder, patch.pair in masked)
             result.rows.append(row)
         if progress is not None:
             progress(index + 1, len(planned))
@@ -120,6 +119,7 @@ def _begin(
 ) -> dict[str, dict[str, Any]]:
     """Make the folders and return the rows of patches that an interrupted run has written."""
     settings = {
+        "format": _FORMAT,
         "options": dataclasses.asdict(options),
         "sources": [list(pair.scene.paths) for pair in dataset.pairs],
         "places": [pair.scene.grid.transform[:6] for pair in dataset.pairs],
@@ -162,20 +162,18 @@ def _parsed(line: str) -> dict[str, Any] | None:
     return row if isinstance(row, dict) else None
 
 
-def _write(pair: Pair, patch: PlannedPatch, name: str, side: int, scheme: ClassScheme, folder: Path) -> dict[str, Any]:
+def _write(
+    pair: Pair, patch: PlannedPatch, name: str, side: int, scheme: ClassScheme, folder: Path, masked: bool
+) -> dict[str, Any]:
     """Write image and labels of one patch, and its row into the journal."""
     grid = pair.scene.grid.crop(patch.window)
     values, valid = pair.scene.read(patch.window)
-    nodata = _nodata(pair.scene, bool(valid.all()))
-    if nodata is not None:
-        values[:, ~valid] = nodata
     labels = pair.labels.read(patch.window)
-    labels[~valid] = _LABEL_NODATA
+    labels[~valid] = UNLABELLED
     image_path = folder / SIDES[side] / "images" / f"{name}.tif"
     label_path = folder / SIDES[side] / "labels" / f"{name}.tif"
-    names = [band.name for band in pair.scene.bands]
-    _write_raster(image_path, grid, values, nodata, names)
-    _write_raster(label_path, grid, scheme.encode(labels)[None], _LABEL_NODATA, None)
+    write_image(image_path, grid, values, valid, [band.name for band in pair.scene.bands], masked)
+    write_labels(label_path, grid, scheme.encode(labels))
     row = {
         "name": name,
         "split": SIDES[side],
@@ -193,26 +191,6 @@ def _write(pair: Pair, patch: PlannedPatch, name: str, side: int, scheme: ClassS
     return row
 
 
-def _write_raster(
-    path: Path, grid: Grid, values: npt.NDArray[Any], nodata: float | None, names: list[str] | None
-) -> None:
-    with MapWriter(
-        path, grid, dtype=str(values.dtype), count=len(values), nodata=nodata, band_names=names, overwrite=True,
-        overviews=False,
-    ) as writer:  # fmt: skip
-        writer.write(grid.window, values)
-
-
-def _nodata(scene: Scene, whole: bool) -> float | None:
-    """The value that marks invalid pixels in a patch: the scene's own, NaN in floats, else 0 where it is needed."""
-    declared = {band.nodata for band in scene.bands}
-    if len(declared) == 1 and None not in declared:
-        return declared.pop()
-    if scene.dtype.kind == "f":
-        return float("nan")
-    return None if whole else 0.0
-
-
 def _finish(result: Extraction, scheme: ClassScheme) -> None:
     """Manifest and class table, each whole or not there; the journal stays, so that the same call does nothing."""
     table = io.StringIO()
@@ -226,13 +204,8 @@ def _finish(result: Extraction, scheme: ClassScheme) -> None:
         (code, name, "#{:02X}{:02X}{:02X}".format(*color))
         for code, name, color in zip(scheme.map_codes, scheme.map_names, scheme.colors, strict=True)
     )
-    for name, text in ((MANIFEST, table.getvalue()), (CLASSES, classes.getvalue())):
-        temporary = result.folder / f".{name}.{os.getpid()}.tmp"
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(result.folder / name)
-        except OSError as error:
-            raise OutputError(f"{result.folder / name} cannot be written: {error.strerror}.") from error
+    write_file(result.folder / MANIFEST, table.getvalue())
+    write_file(result.folder / CLASSES, classes.getvalue())
 
 
 def _digest(path: Path) -> str:

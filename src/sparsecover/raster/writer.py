@@ -63,7 +63,10 @@ class _Layout:
     def options(self) -> dict[str, Any]:
         """GDAL's."""
         height, width = self.block
-        return {"tiled": True, "blockxsize": width, "blockysize": height, "compress": "deflate", "zlevel": self.level}
+        return {
+            "tiled": True, "blockxsize": width, "blockysize": height, "compress": "deflate", "zlevel": self.level,
+            "alpha": "no",  # else GDAL takes the fourth of four bands of bytes for transparency, and infrared is none
+        }  # fmt: skip
 
 
 class MapWriter:
