@@ -35,13 +35,14 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(f"{path} cannot be written: {reason}. A file of that name is left as it was.") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+    with contextlib.suppress(OSError):  # some file systems of networks cannot; the file is there all the same
+        _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -28,12 +28,12 @@ _KNOWN_COLORS: tuple[tuple[str, Color], ...] = (
     (r"wet ?land|marsh|swamp", (92, 160, 150)),
     (r"\w*water|river|lake|seas?\b|flood", (46, 117, 182)),
     (r"\w*forest|\w*wood|tree", (34, 102, 51)),
-    (r"grass|meadow|pasture|veget|shrub", (140, 190, 90)),
+    (r"snow|ice(field)?\b|cloud", (240, 244, 248)),
+    (r"\w*grass|meadow|pasture|veget|shrub", (140, 190, 90)),
     (r"\w*field|crop|agri|farm|arable|rice\b|padd(y|ies)", (232, 203, 107)),
     (r"\w*road|street|(un)?pave|asphalt", (110, 110, 118)),
     (r"build|built|\w*house|roof|(sub)?urban", (196, 62, 58)),
     (r"soil|bare|barren|sand|ground|\w*land", (190, 160, 125)),
-    (r"snow|ice\b|cloud", (240, 244, 248)),
     (r"background|other", (205, 170, 215)),  # no grey, which stands for no data and for ground without a label
 )
 

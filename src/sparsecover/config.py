@@ -308,6 +308,9 @@ class Config(Section):
         return yaml.safe_dump(self.to_dict(), sort_keys=False)
 
 
+_NAMED = frozenset({"augment", "model", "loss"})  # sections that a name alone may stand for
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping; a missing or broken file raises ConfigError."""
     if not path.is_file():
@@ -353,6 +356,7 @@ def put_setting(data: dict[str, Any], dotted: str, value: Any) -> None:
     for parent in parents:
         inner = data.get(parent)
         if not isinstance(inner, dict):
-            inner = data[parent] = {"name": inner} if isinstance(inner, str) else {}
+            named = parent in _NAMED and isinstance(inner, str)
+            inner = data[parent] = {"name": inner} if named else {}
         data = inner
     data[last] = value

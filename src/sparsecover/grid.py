@@ -160,13 +160,25 @@ class Grid:
             return True
         return bool(rasterio.crs.CRS.from_wkt(self.crs) == rasterio.crs.CRS.from_wkt(other.crs))
 
+    def bounds_in(self, crs: str | None) -> tuple[float, float, float, float]:
+        """The box around the grid in another coordinate system (WKT); an empty one where it cannot be transformed."""
+        from pyproj import CRS, Transformer
+        from pyproj.exceptions import ProjError
+
+        try:
+            there = Transformer.from_crs(CRS.from_wkt(self.crs or ""), CRS.from_wkt(crs or ""), always_xy=True)
+            left, bottom, right, top = there.transform_bounds(*self.bounds)
+        except ProjError:
+            return math.inf, math.inf, -math.inf, -math.inf
+        return left, bottom, right, top
+
     def overlaps(self, other: Self) -> bool:
         """Whether the boxes around both share more than a pixel; False where one has no place on the ground."""
         if not (self.is_georeferenced and other.is_georeferenced):
             return False
         theirs = other.bounds
         if not self.same_crs(other):
-            theirs = _bounds_in(self.crs, other)
+            theirs = other.bounds_in(self.crs)
         mine = self.bounds
         width = min(mine[2], theirs[2]) - max(mine[0], theirs[0])
         height = min(mine[3], theirs[3]) - max(mine[1], theirs[1])
@@ -178,7 +190,7 @@ class Grid:
 
         Both have a place on the ground.
         """
-        left, bottom, right, top = other.bounds if self.same_crs(other) else _bounds_in(self.crs, other)
+        left, bottom, right, top = other.bounds if self.same_crs(other) else other.bounds_in(self.crs)
         corners = [~self.transform @ (x, y) for x in (left, right) for y in (bottom, top)]
         if not all(math.isfinite(value) for corner in corners for value in corner):
             return self.window  # where it lies cannot be told
@@ -186,19 +198,6 @@ class Grid:
         row, col = math.floor(min(rows)), math.floor(min(cols))
         around = Window(row, col, math.ceil(max(rows)) - row, math.ceil(max(cols)) - col)
         return around.expand(1).intersect(self.window)
-
-
-def _bounds_in(crs: str | None, grid: Grid) -> tuple[float, float, float, float]:
-    """The box around a grid in another coordinate system; an empty one where it cannot be transformed."""
-    from pyproj import CRS, Transformer
-    from pyproj.exceptions import ProjError
-
-    try:
-        there = Transformer.from_crs(CRS.from_wkt(grid.crs or ""), CRS.from_wkt(crs or ""), always_xy=True)
-        left, bottom, right, top = there.transform_bounds(*grid.bounds)
-    except ProjError:
-        return math.inf, math.inf, -math.inf, -math.inf
-    return left, bottom, right, top
 
 
 # Maps true to area or shape are off by less in length; Mercator's lengths grow to twice the ground's at 60 degrees.

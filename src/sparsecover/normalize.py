@@ -107,19 +107,30 @@ def _by_dtype(dtype: np.dtype[Any], bands: int) -> Normalizer:
 
 
 def _valid_pixels(samples: Iterable[tuple[Array, npt.NDArray[np.bool_]]], bands: int) -> npt.NDArray[np.float64]:
-    """Valid pixels of all samples as [C, n]: all of them, or evenly thinned so that a bounded number is ever held."""
+    """Valid pixels of all samples as [C, n]: all of them, or so many drawn at random that memory is bounded."""
     most = max(2, _SAMPLE_LIMIT // bands)
+    chance = np.random.default_rng(0)  # every n-th pixel of pictures of one width would be a few of their columns
     kept: list[Array] = []
-    held, step = 0, 1
+    held, share = 0, 1.0
     for values, valid in samples:
         if len(values) != bands:
             raise DataError(f"A sample has {len(values)} bands; expected {bands}.")
-        rows, cols = np.nonzero(valid)
-        while held + len(rows[::step]) > most:  # what is kept and what is to come are halved alike
-            kept = [np.concatenate(kept, axis=1)[:, ::2].copy()] if kept else []
-            held, step = -(-held // 2), 2 * step
-        kept.append(values[:, rows[::step], cols[::step]])
+        pixels = np.nonzero(valid)
+        if share < 1:
+            pixels = _drawn(pixels, share, chance)
+        while held + len(pixels[0]) > most:  # what is kept and what is to come are halved alike
+            share /= 2
+            pixels = _drawn(pixels, 0.5, chance)
+            kept = [np.concatenate(kept, axis=1)[:, chance.random(held) < 0.5]] if kept else []
+            held = sum(part.shape[1] for part in kept)
+        kept.append(values[:, pixels[0], pixels[1]])
         held += kept[-1].shape[1]
     if not held:
         raise DataError("No valid pixel to take band statistics from: the training windows hold only nodata.")
     return np.concatenate(kept, axis=1).astype(np.float64)
+
+
+def _drawn(pixels: tuple[npt.NDArray[np.intp], ...], share: float, chance: np.random.Generator) -> Any:
+    """Rows and columns of a part of some pixels."""
+    chosen = chance.random(len(pixels[0])) < share
+    return tuple(axis[chosen] for axis in pixels)

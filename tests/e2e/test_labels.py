@@ -46,6 +46,7 @@ def test_options_of_samplers_and_what_cannot_be_meant(small: SmallScene, cli: Co
     assert_users_mistake(cli(*simulate, "-n", 5, "--overwrite", "--option", "size_px=3"), "no option size_px")
     none = ("labels", "simulate", tmp_path / "none.tif", "--sampler", "scribbles", "--out", tmp_path / "s.tif")
     assert_users_mistake(cli(*none, "--fraction", 0.1, "--option", "length_px=0"), "at least 1; given 0")
+    assert_users_mistake(cli(*none, "-n", 5, "--option", "n=2"), "no option n; it has")
     assert_users_mistake(cli(*simulate, "--overwrite"), "either a fraction")
     assert_users_mistake(cli(*simulate[:-1], tmp_path / "p.shp", "-n", 5), "does not end in .tif")
     assert {path.name for path in tmp_path.iterdir()} <= {"p.qml", "p.tif", "p.tif.aux.xml"}

@@ -15,7 +15,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparsecover import checkpoint as module
-from sparsecover.atomic import replacing
+from sparsecover.atomic import replacing, write_file
 from sparsecover.checkpoint import Checkpoint, ModelSpec, load_checkpoint, load_model, save_checkpoint
 from sparsecover.classes import ClassScheme
 from sparsecover.errors import CheckpointError, OutputError
@@ -270,6 +270,15 @@ def test_a_full_disk_leaves_the_previous_file(saved: Path, tmp_path: Path, monke
         save_checkpoint(path, make_checkpoint(patch_size_px=32))
     assert path.read_bytes() == saved.read_bytes()
     assert [p.name for p in tmp_path.iterdir()] == ["last.safetensors"]
+
+
+def test_a_folder_that_cannot_be_synchronised_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(folder: Path) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr("sparsecover.atomic._sync_folder", refused)
+    write_file(tmp_path / "a.txt", "whole")
+    assert (tmp_path / "a.txt").read_text() == "whole"
 
 
 def test_nothing_appears_where_writing_was_broken_off(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_folders_of_the_user_are_left_alone(server, tmp_path):
     mine = tmp_path / "images" / "mine.txt"
     mine.parent.mkdir()
     mine.write_text("years of work")
-    with pytest.raises(OutputError, match=r"images would be replaced .*Move or rename it"):
+    with pytest.raises(OutputError, match=r"images is there already.*Move or delete it"):
         get_dataset(known, tmp_path)
     assert mine.read_text() == "years of work"
     assert Server.asked == []  # gigabytes are not fetched for nothing
@@ -118,7 +118,7 @@ def test_folders_of_the_user_are_left_alone(server, tmp_path):
 def test_files_of_the_user_are_left_alone_and_the_download_waits_for_room(server, tmp_path):
     known = offered(server, one_zip=zipped(FILES | {"train.txt": b"theirs"}))
     (tmp_path / "train.txt").write_text("mine")
-    with pytest.raises(OutputError, match=r"train\.txt would be replaced"):
+    with pytest.raises(OutputError, match=r"train\.txt is there already"):
         get_dataset(known, tmp_path)
     assert (tmp_path / "train.txt").read_text() == "mine"
     assert not (tmp_path / "images").exists()

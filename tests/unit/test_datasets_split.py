@@ -7,11 +7,11 @@ from pyproj import CRS
 
 from sparsecover.classes import UNLABELLED, ClassScheme
 from sparsecover.config import SplitConfig
-from sparsecover.datasets import Pair, split_folds, split_pairs
+from sparsecover.datasets import Pair, apply_plan, split_folds, split_pairs
 from sparsecover.errors import DataError
 from sparsecover.grid import Grid
 from sparsecover.labels import LabelRaster, burn_labels
-from sparsecover.raster import Scene
+from sparsecover.raster import MapWriter, Scene, open_scene
 
 SCHEME = ClassScheme.from_names(["a", "b", "c"])
 
@@ -206,7 +206,7 @@ def test_what_the_pattern_is_not_found_in_is_no_fold():
 
 
 @pytest.mark.parametrize(
-    "config", [SplitConfig(by="block", block_px=16, buffer_px=0), SplitConfig(by="scene", folds=2)]
+    "config", [SplitConfig(by="block", block_px=16, buffer_px=0), SplitConfig(by="scene", folds=2, buffer_px=0)]
 )
 def test_what_one_scene_holds_out_trains_in_no_scene_of_the_same_ground(config):
     def at(col: int) -> Pair:
@@ -231,12 +231,47 @@ def test_what_one_scene_holds_out_trains_in_no_scene_of_the_same_ground(config):
     assert not split_pairs([at(0), at(64)], SplitConfig(by="block", block_px=16, buffer_px=0), 0, 3).notes
 
 
-def test_a_class_is_not_lost_for_the_sake_of_shared_ground():
-    grid = Grid(8, 8, CRS.from_epsg(32633).to_wkt(), Affine(10, 0, 500_000, 0, -10, 5_800_000))
-    pairs = [
-        Pair(Scene.from_array(np.zeros((1, 8, 8), np.uint8), grid=grid, name=name), LabelRaster(values, grid), name)
-        for name, values in (("old", np.full((8, 8), 1, np.uint8)), ("new", np.full((8, 8), 1, np.uint8)))
-    ]
-    split = split_pairs(pairs, SplitConfig(by="files", train=("old",), test=("new",)), 0, 2)
-    assert (split.train[0].labels.values == 1).all()
-    assert any("optimistic" in note for note in split.notes)
+def on_ground(values, name: str, col: int = 0) -> Pair:
+    grid = Grid(*values.shape, CRS.from_epsg(32633).to_wkt(), Affine(10, 0, 500_000 + 10 * col, 0, -10, 5_800_000))
+    scene = Scene.from_array(np.zeros((1, *values.shape), np.uint8), grid=grid, name=name)
+    return Pair(scene, LabelRaster(values, grid, scheme=SCHEME), name)
+
+
+BY_NAME = SplitConfig(by="files", train=("old",), test=("new",))
+
+
+def test_a_class_that_lies_on_shared_ground_alone_stays_and_is_named():
+    old = np.full((8, 40), 1, np.uint8)
+    old[0, 39] = 2
+    split = split_pairs(
+        [on_ground(old, "old"), on_ground(old, "new", 30)], BY_NAME.model_copy(update={"buffer_px": 0}), 0, 3
+    )
+    kept = split.train[0].labels.values
+    assert (kept[:, :30] == 1).all()
+    assert (kept[:, 30:] == UNLABELLED).sum() == 8 * 10 - 1
+    assert kept[0, 39] == 2
+    assert any("79 training labels" in note and "c trains there all the same" in note for note in split.notes)
+
+
+@pytest.mark.parametrize(("buffer_px", "left"), [("auto", 30 - 16), (5, 30 - 5), (0, 30)])
+def test_whole_scenes_keep_the_buffer_from_ground_that_others_hold_out(buffer_px, left):
+    labels = np.zeros((8, 40), np.uint8)
+    pairs = [on_ground(labels, "old"), on_ground(labels, "new", 30)]
+    config = BY_NAME.model_copy(update={"buffer_px": buffer_px})
+    split = split_pairs(pairs, config, 0, 3)
+    assert (split.train[0].labels.values != UNLABELLED).sum(axis=1).tolist() == [left] * 8
+    again = apply_plan(pairs, split.plan, 3)
+    np.testing.assert_array_equal(again.train[0].labels.values, split.train[0].labels.values)
+
+
+def test_two_sets_of_labels_of_one_scene_do_not_train_on_what_the_other_holds_out(tmp_path):
+    rng = np.random.default_rng(0)
+    first, second = (on_ground(rng.integers(0, 3, (64, 64), dtype=np.uint8), name) for name in ("one", "two"))
+    with MapWriter(tmp_path / "scene.tif", first.scene.grid, nodata=None) as writer:
+        writer.write(first.scene.grid.window, np.ones((64, 64), np.uint8))
+    scene = open_scene(tmp_path / "scene.tif")
+    pairs = [Pair(scene, each.labels, each.name) for each in (first, second)]
+    split = split_pairs(pairs, SplitConfig(by="block", block_px=16, buffer_px=0), 0, 3)
+    held = np.logical_or.reduce([p.labels.values != UNLABELLED for p in split.validation])
+    assert held.any()
+    assert not any((held & (p.labels.values != UNLABELLED)).any() for p in split.train)

@@ -137,7 +137,7 @@ def test_ground_held_out_in_one_scene_trains_in_none(tmp_path, epsg, folds):
     left, top = Transformer.from_crs(UTM, system, always_xy=True).transform(500_200, 5_799_800)
     other = Grid(100, 100, system.to_wkt(), Affine(10, 0, left, 0, -10, top))
     pair = [burn_label_set(path, grid, background="land").raster for grid in (GRID, other)]
-    split = split_labels(inputs(*(one.keep(one.groups > 0) for one in pair)), folds, seed=1)
+    split = split_labels(inputs(*(one.keep(one.groups > 0) for one in pair)), folds, seed=0)
     assert any("Scenes overlap" in note for note in split.notes)
     for train, held in split.folds:
         for mine, theirs in ((0, 1), (1, 0)):

@@ -187,7 +187,7 @@ def test_areas_that_cannot_be_meant(tmp_path):
         predict(image, model, tmp_path / "m.tif", area=tmp_path / "none.gpkg")
     file = tmp_path / "points.gpkg"
     geopandas.GeoDataFrame(geometry=[shapely.Point(400_100, 5_499_900)], crs=UTM).to_file(file)
-    with pytest.raises(LabelError, match="no polygons"):
+    with pytest.raises(LabelError, match="no polygon on the scene, but point"):
         predict(image, model, tmp_path / "m.tif", area=file)
     assert [path.name for path in tmp_path.iterdir()] == ["points.gpkg"]
 
@@ -223,7 +223,7 @@ def test_areas_in_a_wrong_coordinate_system_are_explained(tmp_path):
 
 def test_a_scene_without_a_place_takes_bounds_and_no_file(tmp_path):
     nowhere = replace(scene().grid, crs=None, transform=Affine.identity())
-    with pytest.raises(LabelError, match=r"no georeferencing.*left,bottom,right,top"):
+    with pytest.raises(LabelError, match=r"no coordinate system.*left,bottom,right,top"):
         Area.open(nowhere, polygons(tmp_path / "area.gpkg"))
     assert Area.open(nowhere, (10, 20, 50, 60)).mask(nowhere.window).sum() == 1600
 

@@ -111,6 +111,15 @@ def test_many_samples_are_thinned_alike_as_they_come(monkeypatch: pytest.MonkeyP
     np.testing.assert_allclose(normalizer.scale, count / np.sqrt(12), rtol=0.02)
 
 
+def test_no_column_of_a_picture_decides_alone_where_samples_are_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(normalize, "_SAMPLE_LIMIT", 2_000)
+    stripes = np.broadcast_to(np.arange(1024.0), (1, 64, 1024)).copy()
+    samples = [(stripes, np.ones((64, 1024), bool))] * 8
+    normalizer = fit_normalizer("zscore", samples, np.float64, 1)
+    assert abs(normalizer.offset[0] - 511.5) < 60
+    assert abs(normalizer.scale[0] - 1024 / np.sqrt(12)) < 40
+
+
 def test_samples_of_another_number_of_bands_are_refused() -> None:
     with pytest.raises(DataError, match="A sample has 2 bands; expected 3"):
         fit_normalizer("zscore", [(scene("uint8"), VALID), (scene("uint8")[:2], VALID)], np.uint8, 3)

@@ -121,7 +121,7 @@ def _check_free(root: Path, names: Iterable[str]) -> None:
     """Refuse to replace what this download did not put there."""
     if taken := [str(root / name) for name in names if (root / name).exists()]:
         raise OutputError(
-            f"{', '.join(taken)} would be replaced by the download, which did not make it. Move or rename it, or name "
+            f"{', '.join(taken)} is there already, and the download would replace it. Move or delete it, or name "
             "another folder for the dataset."
         )
 

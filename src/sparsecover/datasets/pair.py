@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from sparsecover.classes import UNLABELLED, ClassScheme
+from sparsecover.classes import ClassScheme
 from sparsecover.config import SimulateConfig
 from sparsecover.errors import LabelError
 from sparsecover.grid import Window
-from sparsecover.labels import LabelFile, LabelRaster, fewer_than_asked, simulate_labels
+from sparsecover.labels import LabelFile, LabelRaster, check_request, fewer_than_asked, simulate_labels
 from sparsecover.labels.arrays import Indices
 from sparsecover.raster import Scene
 
@@ -66,7 +64,7 @@ def check_sampler(config: SimulateConfig | None) -> None:
     misplaced = sorted(config.options.keys() & {"sampler", "fraction", "n", "seed"})
     if misplaced:
         raise LabelError(f"data.simulate.options holds {misplaced[0]}, which is data.simulate.{misplaced[0]} itself.")
-    _drawn(np.full((1, 1), UNLABELLED, np.uint8), config, "")
+    check_request(config.sampler, fraction=config.fraction, n=config.n, options=config.options)
 
 
 def simulate_pairs(pairs: Sequence[Pair], config: SimulateConfig) -> list[Pair]:

@@ -64,12 +64,12 @@ def split_pairs(
     """
     if config.plan is not None:
         return apply_plan(pairs, SplitPlan.read(config.plan), num_classes)
+    empty = _empty_plan(config, patch_px)
     if config.by in ("block", "polygon"):
-        empty = _empty_plan(config, patch_px)
         parts = group_pairs(pairs, empty, num_classes)
         split = _taken(parts, deal_groups(parts, empty, config.fractions, seed), empty, num_classes)
     else:
-        split = _whole(pairs, _sides(pairs, config, seed, num_classes), config.by)
+        split = _whole(pairs, _sides(pairs, config, seed, num_classes), empty)
     dealt = config.fractions if config.by in ("block", "polygon", "scene") else ()
     wanted = {side for side, part in zip(SIDES, dealt, strict=False) if part > 0}
     return _checked(split, wanted | {"train"}, num_classes)
@@ -109,7 +109,7 @@ def apply_plan(pairs: Sequence[Pair], plan: SplitPlan, num_classes: int) -> Spli
         split = _taken(parts, sides_in(plan, parts), plan, num_classes)
     else:
         named = [planned[pair.key].side for pair in known]
-        split = _whole(known, [None if side is None else SIDES.index(side) for side in named], plan.by)
+        split = _whole(known, [None if side is None else SIDES.index(side) for side in named], plan)
     if others := [pair for pair in pairs if pair.key not in planned]:
         split.notes.append(f"Left out, since not in the split plan: {counted(others, 'pair')}.")
     return _checked(split, {"train"}, num_classes)
@@ -145,7 +145,7 @@ def _fold_parts(
 
 
 def _fold_pairs(
-    pairs: Sequence[Pair], config: SplitConfig, seed: int, num_classes: int, folds: int, _patch_px: int | None
+    pairs: Sequence[Pair], config: SplitConfig, seed: int, num_classes: int, folds: int, patch_px: int | None
 ) -> list[Split]:
     """Each fold's scenes (or values of the pattern) held out in turn."""
     side = _sides(pairs, config, seed, num_classes) if config.test or config.by == "files" else [TRAIN] * len(pairs)
@@ -157,8 +157,9 @@ def _fold_pairs(
     dealt = iter(_deal(rest, unit, [1 / folds] * folds, seed, num_classes))
     number = [TEST if s == TEST else next(dealt) for s in side]
     tested = [s == TEST for s in side]
+    empty = _empty_plan(config, patch_px)
     return [
-        _whole(pairs, [_fold_side(n, fold, test) for n, test in zip(number, tested, strict=True)], config.by)
+        _whole(pairs, [_fold_side(n, fold, test) for n, test in zip(number, tested, strict=True)], empty)
         for fold in range(folds)
     ]
 
@@ -260,13 +261,13 @@ def _deal(
     return [None if unit is None else max(int(dealt[names.index(unit)]), TRAIN) for unit in units]
 
 
-def _whole(pairs: Sequence[Pair], sides: Sequence[int | None], by: str) -> Split:
+def _whole(pairs: Sequence[Pair], sides: Sequence[int | None], plan: SplitPlan) -> Split:
     train, validation, test = ([p for p, s in zip(pairs, sides, strict=True) if s == side] for side in range(3))
     left = [pair.name for pair, side in zip(pairs, sides, strict=True) if side is None]
     notes = [f"Left out, since on no side: {len(left)} ({', '.join(left[:5])})"] if left else []
     named = [None if side is None else SIDES[side] for side in sides]
     scenes = [SceneSide(name=pair.key, side=side) for pair, side in zip(pairs, named, strict=True)]
-    return Split(train, validation, test, SplitPlan(by=by, scenes=tuple(scenes)), notes)
+    return Split(train, validation, test, plan.model_copy(update={"scenes": tuple(scenes)}), notes)
 
 
 def _checked(split: Split, wanted: set[str], num_classes: int) -> Split:

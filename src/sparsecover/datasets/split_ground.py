@@ -12,7 +12,8 @@ def apart_in_other_scenes(
     """Take from training labels what other scenes hold out on the same ground.
 
     Args:
-        train, held: pairs of the sides of one split; within a scene they are apart already.
+        train, held: pairs of the sides of one split, whose own labels are apart already; so are those that a published
+            split's windows cut out of one scene.
         buffer_px: training labels at most this many rows and columns from held-out ground are left out, too.
 
     Returns:
@@ -21,7 +22,7 @@ def apart_in_other_scenes(
     """
     grids = [pair.scene.grid for pair in train]
     shared = [
-        [number for number in numbers if held[number].scene_key != pair.scene_key]
+        [number for number in numbers if not _one_scene_apart(pair, held[number])]
         for pair, numbers in zip(train, sharing_ground(grids, [pair.scene.grid for pair in held]), strict=True)
     ]
     if not any(shared):
@@ -35,3 +36,8 @@ def apart_in_other_scenes(
     left, _, note = without_ground(rasters, held_elsewhere(grids, scored, shared), num_classes, buffer_px)
     pairs = [pair.with_labels(labels) for pair, labels in zip(train, left, strict=True)]
     return pairs, [note] if note else []
+
+
+def _one_scene_apart(pair: Pair, other: Pair) -> bool:
+    """Whether the labels of two pairs are parts of one set; a table may give a scene several, which are not."""
+    return pair.key == other.key or (pair.windows is not None and pair.scene_key == other.scene_key)

@@ -103,7 +103,7 @@ def _read(path: Path, grid: Grid) -> list[Any]:
         raise LabelError(f"The area of interest {path} does not exist.")
     if not grid.is_georeferenced:
         raise LabelError(
-            f"The scene has no georeferencing, so the area of interest {path} cannot be placed on it. Give it as "
+            f"The scene has no coordinate system, so the area of interest {path} cannot be placed on it. Give it as "
             "left,bottom,right,top in the scene's own coordinates, or georeference the scene first."
         )
     try:
@@ -114,5 +114,6 @@ def _read(path: Path, grid: Grid) -> list[Any]:
         raise LabelError(f"The area of interest {path} cannot be used: {error}") from error
     polygons = [affine_transform(part, grid.transform.to_shapely()) for part in parts if part.geom_type == "Polygon"]
     if not polygons:
-        raise LabelError(f"The area of interest {path} holds no polygons on the scene ({len(parts)} other features).")
+        kinds = ", ".join(sorted({part.geom_type.lower() for part in parts}))
+        raise LabelError(f"The area of interest {path} holds no polygon on the scene, but {kinds}; draw it as one.")
     return polygons

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from sparsecover.labels.shared_ground import held_elsewhere as held_elsewhere
     from sparsecover.labels.shared_ground import sharing_ground as sharing_ground
     from sparsecover.labels.shared_ground import without_ground as without_ground
+    from sparsecover.labels.simulate import check_request as check_request
     from sparsecover.labels.simulate import fewer_than_asked as fewer_than_asked
-    from sparsecover.labels.simulate import make_budget as make_budget
     from sparsecover.labels.simulate import simulate_labels as simulate_labels
     from sparsecover.labels.simulate_windows import simulate_file as simulate_file
     from sparsecover.labels.valid_pixels import ValidPixels as ValidPixels
@@ -88,7 +88,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "sharing_ground": "shared_ground",
         "without_ground": "shared_ground",
         "fewer_than_asked": "simulate",
-        "make_budget": "simulate",
+        "check_request": "simulate",
         "simulate_labels": "simulate",
         "simulate_file": "simulate_windows",
         "ValidPixels": "valid_pixels",

@@ -1,15 +1,16 @@
 """Ground that scenes have in common: what one of them holds out, none may train on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import shapely
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
 from sparsecover.classes import UNLABELLED
 from sparsecover.grid import Grid
-from sparsecover.labels.arrays import Mask
+from sparsecover.labels.arrays import Mask, count_values
 from sparsecover.labels.holdout import Fold, near
 from sparsecover.labels.label_raster import LabelRaster
 from sparsecover.raster.gdal import environment
@@ -23,8 +24,7 @@ def apart_on_ground(folds: Sequence[Fold], num_classes: int, buffer_px: int) -> 
         buffer_px: as of ``without_ground``.
 
     Returns:
-        The folds with fewer training labels. Where a class would lose all of them nothing is taken, and the folds are
-        marked optimistic.
+        The folds with fewer training labels; marked optimistic where a class would lose all of them, and keeps them.
     """
     grids, held = [fold.train.grid for fold in folds], [fold.held_out for fold in folds]
     shared = sharing_ground(grids, [labels.grid for labels in held])
@@ -41,7 +41,7 @@ def apart_on_ground(folds: Sequence[Fold], num_classes: int, buffer_px: int) -> 
 def without_ground(
     trains: Sequence[LabelRaster], masks: Sequence[Mask | None], num_classes: int, buffer_px: int
 ) -> tuple[list[LabelRaster], bool, str | None]:
-    """Training labels without those on held-out ground, unless a class would lose all of them.
+    """Training labels without those on held-out ground, but for classes that have no others.
 
     Args:
         trains: the labels of each scene.
@@ -49,21 +49,35 @@ def without_ground(
         buffer_px: training labels at most this many rows and columns from held-out ground are left out, too.
 
     Returns:
-        The labels, whether they could be kept apart, and a note where there was anything to do.
+        The labels; whether all could be kept apart; and a note where anything was taken or left there.
     """
-    if all(mask is None for mask in masks):
-        return list(trains), True, None
-    left = [
-        labels if mask is None else labels.keep(~near(mask, buffer_px))
-        for labels, mask in zip(trains, masks, strict=True)
-    ]
+    near_held = [None if mask is None else near(mask, buffer_px) for mask in masks]
     before = sum(labels.counts(num_classes) for labels in trains)
-    after = sum(labels.counts(num_classes) for labels in left)
-    if np.any((after == 0) & (before > 0)):
-        note = "Scenes overlap, and what trains in one is held out in another: the accuracy is optimistic."
-        return list(trains), False, note
-    lost = int(np.sum(before - after))
-    return left, True, f"Scenes overlap: {lost} training labels on ground held out in another were left out."
+    taken = [_counts_in(labels, mask, num_classes) for labels, mask in zip(trains, near_held, strict=True)]
+    lost = sum(taken)
+    if not np.any(lost):
+        return list(trains), True, None
+    only_there = np.flatnonzero((before == lost) & (before > 0))
+    left = [
+        labels if mask is None or not counts.any() else labels.keep(~mask | np.isin(labels.values, only_there))
+        for labels, mask, counts in zip(trains, near_held, taken, strict=True)
+    ]
+    gone = int(np.sum(np.delete(lost, only_there)))
+    note = f"Scenes overlap: {gone} training labels on ground held out in another were left out."
+    if len(only_there):
+        note = f"{note[:-1]}; {_named(only_there, trains)} trains there all the same: the accuracy is optimistic."
+    return left, not len(only_there), note
+
+
+def _counts_in(labels: LabelRaster, mask: Mask | None, num_classes: int) -> npt.NDArray[np.int64]:
+    if mask is None:
+        return np.zeros(num_classes, np.int64)
+    return count_values(labels.values[mask], num_classes)
+
+
+def _named(classes: Iterable[int], labels: Sequence[LabelRaster]) -> str:
+    scheme = next((raster.scheme for raster in labels if raster.scheme), None)
+    return ", ".join(scheme.names[k] if scheme else f"class {k}" for k in classes)
 
 
 def held_elsewhere(
@@ -84,19 +98,25 @@ def held_elsewhere(
 
 
 def sharing_ground(grids: Sequence[Grid], others: Sequence[Grid]) -> list[list[int]]:
-    """For each grid the numbers of those others that overlap it; quick for thousands in one coordinate system."""
-    by_crs: dict[str | None, list[int]] = {}
-    for number, other in enumerate(others):
-        if other.is_georeferenced:
-            by_crs.setdefault(other.crs, []).append(number)
-    trees = {crs: shapely.STRtree([shapely.box(*others[n].bounds) for n in found]) for crs, found in by_crs.items()}
-    shared = []
+    """For each grid the numbers of those others that overlap it; quick for thousands, in any coordinate systems."""
+    placed = [number for number, other in enumerate(others) if other.is_georeferenced]
+    trees: dict[str | None, shapely.STRtree] = {}
+    shared: list[list[int]] = []
     for grid in grids:
-        near_ones: list[int] = []
-        for crs, found in by_crs.items():
-            near_ones += [found[i] for i in trees[crs].query(shapely.box(*grid.bounds))] if crs == grid.crs else found
+        if not grid.is_georeferenced:
+            shared.append([])
+            continue
+        if grid.crs not in trees:
+            trees[grid.crs] = shapely.STRtree([_box(others[number], grid.crs) for number in placed])
+        near_ones = [placed[i] for i in trees[grid.crs].query(shapely.box(*grid.bounds))]
         shared.append(sorted(number for number in near_ones if grid.overlaps(others[number])))
     return shared
+
+
+def _box(grid: Grid, crs: str | None) -> shapely.Geometry:
+    """The box around a grid in a coordinate system; empty where it has none there."""
+    bounds = grid.bounds if grid.crs == crs else grid.bounds_in(crs)
+    return shapely.box(*bounds) if np.isfinite(bounds).all() else shapely.Point()
 
 
 def ground_of(mask: Mask, source: Grid, grid: Grid) -> Mask:

@@ -1,6 +1,6 @@
 """Simulated partial labels: what training sees when only a part of a dense mask is given."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -112,6 +112,12 @@ def make_budget(
         raise LabelError(f"n must be at least 1; given {n}.")
     check_options(sampler, SAMPLERS[sampler], options)
     return Budget(fraction, n, scene_key(seed, scene_id), origin)
+
+
+def check_request(sampler: str, *, fraction: float | None, n: int | None, options: Mapping[str, Any]) -> None:
+    """Refuse what nothing could be drawn by, before any label is read; errors are those of ``simulate_labels``."""
+    make_budget(sampler, fraction=fraction, n=n, seed=0, scene_id="")
+    check_options(sampler, SAMPLERS[sampler], options)
 
 
 def as_indices(mask: npt.NDArray[np.integer[Any]]) -> Indices:

@@ -31,19 +31,22 @@ def valid_mask(scene: Scene) -> Mask:
 class ValidPixels:
     """The same by window, for sets whose masks together do not fit into memory; picklable.
 
-    Labels are read again and again. Blocks of the scene that turn out to be whole are remembered and read no more.
+    Labels are read again and again. What was seen of the scene is remembered by blocks, a bit a pixel, and nothing of
+    those that are whole.
     """
 
     scene: Scene
-    _whole: dict[Window, bool] = field(default_factory=dict, init=False, repr=False)
+    _seen: dict[Window, bytes | None] = field(default_factory=dict, init=False, repr=False)
 
     def blank(self, labels: Indices, window: Window) -> None:
         """Make labels uint8[h, w] of a window inside the scene unlabelled where it has no data, in place."""
+        if not self.scene.source.may_lack_data:
+            return
         for block in self._blocks(window):
             part = block.intersect(window)
             own = labels[part.relative_to(window).slices]
-            if (own != UNLABELLED).any() and not self._is_whole(block):
-                own[~self.scene.read(part)[1]] = UNLABELLED
+            if (own != UNLABELLED).any() and (lacking := self._lacking(block)) is not None:
+                own[lacking[part.relative_to(block).slices]] = UNLABELLED
 
     def _blocks(self, window: Window) -> Iterator[Window]:
         """The blocks that a window touches; those at the scene's far edges are smaller."""
@@ -52,11 +55,16 @@ class ValidPixels:
         for corner in tiles(Window(top, left, window.row_stop - top, window.col_stop - left), _BLOCK_PX, _BLOCK_PX):
             yield Window(corner.row, corner.col, _BLOCK_PX, _BLOCK_PX).intersect(whole)
 
-    def _is_whole(self, block: Window) -> bool:
-        """Whether all pixels hold data. A damaged block counts as whole: who reads its values reports it or goes on."""
-        if block not in self._whole:
+    def _lacking(self, block: Window) -> Mask | None:
+        """Where a block holds no data, None for nowhere; also of a damaged one: who reads its values reports it."""
+        if block not in self._seen:
             try:
-                self._whole[block] = bool(self.scene.read(block)[1].all())
+                lacking = ~self.scene.read(block)[1]
             except SceneError:
-                self._whole[block] = True
-        return self._whole[block]
+                return None
+            self._seen[block] = np.packbits(lacking).tobytes() if lacking.any() else None
+        packed = self._seen[block]
+        if packed is None:
+            return None
+        bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=block.size)
+        return bits.view(bool).reshape(block.height, block.width)

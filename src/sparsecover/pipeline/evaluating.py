@@ -51,8 +51,8 @@ def evaluate_checkpoint(
     pairs = [(pair.scene, pair.labels) for pair in getattr(sides, split)]
     if not pairs:
         raise DataError(
-            f"The split has no {split} labels. Give it some by split.{split} or by three split.fractions, or score "
-            "another side (--split)."
+            f"The split has no {split} labels. Score another side (--split), or train again with a division that has "
+            f"some (split.{split}, or three split.fractions): dealt anew, they would be labels that trained."
         )
     reporter.stage(f"Scoring {counted(pairs, 'scene')}")
     assessment = score_checkpoint(checkpoint, pairs, device=device, side=split)

@@ -18,11 +18,11 @@ from sparsecover.labels import (
     LabelRaster,
     LabelSet,
     MaskFile,
+    check_request,
     check_vector_file,
     count_features,
     fewer_than_asked,
     is_vector,
-    make_budget,
     open_labels,
     read_labels,
     simulate_file,
@@ -81,14 +81,8 @@ def simulate_to_file(
     Raises:
         LabelError: a mask that cannot be used, or a request that cannot be meant; OutputError: see ``out``.
     """
-    request: dict[str, Any] = {
-        "fraction": fraction,
-        "n": n,
-        "seed": seed,
-        "scene_id": Path(mask).stem,
-        **(options or {}),
-    }
-    make_budget(sampler, **request)  # what cannot be meant is told before the mask is read
+    own: Mapping[str, Any] = options or {}
+    check_request(sampler, fraction=fraction, n=n, options=own)
     as_vectors = out.suffix.lower() == ".gpkg"
     if not as_vectors:
         _check_raster_name(out)
@@ -101,7 +95,7 @@ def simulate_to_file(
         raise LabelError(f"{mask} holds no labelled pixel: all are nodata, -1, 255 or listed as unlabelled.")
     dense = LabelFile(file, scheme, frozenset(unlabelled))
     kept = np.zeros(len(scheme), np.int64)
-    windows = simulate_file(dense, sampler, **request)
+    windows = simulate_file(dense, sampler, fraction=fraction, n=n, seed=seed, scene_id=Path(mask).stem, **own)
 
     def parts() -> Iterator[tuple[Window, LabelRaster]]:
         for window, values in windows:

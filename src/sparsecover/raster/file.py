@@ -61,6 +61,11 @@ class FileSource:
     def paths(self) -> tuple[str, ...]:
         return (self.path,)
 
+    @property
+    def may_lack_data(self) -> bool:
+        marked = bool(self.alphas) or self.mask != "none" or any(nodata_span(band) for band in self.bands)
+        return marked or any(np.dtype(band.dtype).kind == "f" for band in self.bands)
+
     def read(self, window: Window) -> tuple[Values, Valid]:
         return self._pixels(window, window.height, window.width, Resampling.nearest)
 

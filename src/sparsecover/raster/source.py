@@ -40,6 +40,11 @@ class Source(Protocol):
     @property
     def paths(self) -> tuple[str, ...]: ...
 
+    @property
+    def may_lack_data(self) -> bool:
+        """False where every pixel is valid, whatever its value."""
+        ...
+
     def read(self, window: Window) -> tuple[Values, Valid]:
         """Fresh values [C, h, w], 0 where invalid, and valid [h, w]; the window lies inside the grid."""
         ...
@@ -66,6 +71,10 @@ class ArraySource:
     @property
     def dtype(self) -> np.dtype[Any]:
         return self.values.dtype
+
+    @property
+    def may_lack_data(self) -> bool:
+        return self.valid is not None or self.dtype.kind == "f"
 
     def read(self, window: Window) -> tuple[Values, Valid]:
         rows, cols = window.slices
@@ -98,6 +107,10 @@ class StackSource:
     @property
     def paths(self) -> tuple[str, ...]:
         return tuple(path for part in self.parts for path in part.paths)
+
+    @property
+    def may_lack_data(self) -> bool:
+        return any(part.may_lack_data for part in self.parts)
 
     def read(self, window: Window) -> tuple[Values, Valid]:
         return self._join([part.read(window) for part in self.parts])
@@ -149,6 +162,10 @@ class ResizedSource:
     def paths(self) -> tuple[str, ...]:
         return self.inner.paths
 
+    @property
+    def may_lack_data(self) -> bool:
+        return self.inner.may_lack_data
+
     def read(self, window: Window) -> tuple[Values, Valid]:
         grid = self.inner.grid
         rows = axis_taps(window.row, window.row_stop, self.height, grid.height, self.nearest)
@@ -185,6 +202,10 @@ class MaskedSource:
     @property
     def paths(self) -> tuple[str, ...]:
         return self.inner.paths
+
+    @property
+    def may_lack_data(self) -> bool:
+        return True
 
     def read(self, window: Window) -> tuple[Values, Valid]:
         return self._apply(self.inner.read(window), self.mask.read(window))

@@ -182,7 +182,7 @@ class RunFiles:
         if other:
             raise ConfigError(
                 f"The run in {self.out} was started with other {' and '.join(other)}; to go on exactly, all must be as "
-                "it was. Give another --out for a new training."
+                "it was, the release of sparsecover too. Give another --out for a new training."
             )
 
     def _write_state(self, content: Mapping[str, Any]) -> None:
