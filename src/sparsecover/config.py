@@ -25,19 +25,20 @@ Auto = Literal["auto"]
 Code = Annotated[int, BeforeValidator(color_code)]
 _Share = Annotated[float, Field(gt=0)]
 _Side = Annotated[int, Field(ge=1)]
+_Distance = Annotated[int, Field(ge=0)]
 AugmentPreset = Literal["none", "light", "standard", "strong"]
 
 
 class Section(BaseModel):
     """A part of the configuration; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class NamedPart(BaseModel):
     """A part chosen by name; all further keys are that part's own options, which it checks itself."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     name: str
 
@@ -99,8 +100,8 @@ class SplitConfig(Section):
     fractions: tuple[float, float, float] = Field(
         (0.75, 0.25, 0.0), description="shares for train, validation and test; by scene, block and polygon"
     )
-    block_px: int | Auto = Field("auto", description="side of a block in pixels")
-    buffer_px: int | Auto = Field("auto", description="training labels nearer than this to another side's are left out")
+    block_px: _Side | Auto = Field("auto", description="side of a block in pixels")
+    buffer_px: _Distance | Auto = Field("auto", description="training labels this near to another side's are left out")
     folds: int | None = Field(None, ge=2, description="number of folds; each unit scores once")
     plan: Path | None = Field(None, description="a split written earlier (split.json), taken as it stands")
 
@@ -122,8 +123,8 @@ class SplitConfig(Section):
 class PatchConfig(Section):
     """Windows for training."""
 
-    size_px: int | Auto = Field("auto", description="side of a training window in pixels")
-    per_epoch: int | Auto = Field("auto", description="windows an epoch; auto: one a tile with labels, 128 to 1000")
+    size_px: _Side | Auto = Field("auto", description="side of a training window in pixels")
+    per_epoch: _Side | Auto = Field("auto", description="windows an epoch; auto: one a tile with labels, 128 to 1000")
     sampling: Literal["auto", "labels", "balanced", "random", "grid"] = Field("auto", description="where windows lie")
     cache: Literal["auto", "device", "memory", "none"] = Field("auto", description="where scenes are held")
 

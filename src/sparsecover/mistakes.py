@@ -16,6 +16,7 @@ _A_LIST = "a list such as [a, b]"
 _TYPES = {
     "int": "a whole number",
     "float": "a number",
+    "finite": "a finite number",
     "bool": "true or false",
     "string": "a text",
     "path": "a path",

@@ -35,6 +35,10 @@ def test_defaults_survive_yaml() -> None:
         ({"data": {"skip_unpaired": "perhaps"}}, "data.skip_unpaired: expected true or false; given 'perhaps'"),
         ({"optim": {"lr": -1}}, "optim.lr: expected a number above 0; given -1"),
         ({"train": {"epochs": 1.5}}, "train.epochs: expected a whole number; given 1.5"),
+        ({"split": {"buffer_px": -5}}, "split.buffer_px: expected a number at least 0 or 'auto'; given -5"),
+        ({"patches": {"per_epoch": -3}}, "patches.per_epoch: expected a number at least 1 or 'auto'; given -3"),
+        ({"split": {"fractions": [float("nan"), 1, 0]}}, "split.fractions.0: expected a finite number; given nan"),
+        ({"optim": {"lr": float("inf")}}, "optim.lr: expected a finite number; given inf"),
     ],
 )
 def test_mistakes_are_refused_with_a_hint(data: dict, hint: str) -> None:
