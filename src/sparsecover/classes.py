@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from sparsecover.errors import ClassError
+from sparsecover.errors import ClassError, near_files
 
 UNLABELLED = 255
 """The label of a pixel whose class nobody gave. It is not a class and not background."""
@@ -229,7 +229,7 @@ def read_class_table(path: Path) -> list[dict[str, object]]:
         ClassError: missing file, unknown kind, missing columns or codes that are not integers.
     """
     if not path.is_file():
-        raise ClassError(f"The class table {path} does not exist.")
+        raise ClassError(f"The class table {path} does not exist. {near_files(path)}")
     try:
         rows = _read_qml(path) if path.suffix.lower() == ".qml" else _read_csv(path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:

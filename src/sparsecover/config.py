@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from sparsecover.errors import ConfigError
+from sparsecover.errors import ConfigError, near_files
 from sparsecover.mistakes import explain
 
 
@@ -315,7 +315,7 @@ _NAMED = frozenset({"augment", "model", "loss"})  # sections that a name alone m
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping; a missing or broken file raises ConfigError."""
     if not path.is_file():
-        raise ConfigError(f"The configuration {path} does not exist.")
+        raise ConfigError(f"The configuration {path} does not exist. {near_files(path)}")
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:

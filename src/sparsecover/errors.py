@@ -20,6 +20,7 @@ A message says what was given, what was expected, and what to do next.
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence, Sized
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -104,6 +105,18 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.6)
     hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
     return f"{hint}Choices: {', '.join(names)}."
+
+
+def near_files(path: Path) -> str:
+    """What to do about a file that is not there: take one of a like name beside it, or check the path."""
+    try:
+        beside = [each.name for each in path.parent.iterdir()]
+    except OSError:
+        return f"The folder {path.parent} cannot be read either. Check the path."
+    close = difflib.get_close_matches(path.name, beside, n=3, cutoff=0.6)
+    return (
+        f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Check the path; it is read from {Path.cwd()}."
+    )
 
 
 def summary(lines: Sequence[str]) -> str:

@@ -88,7 +88,12 @@ def confidence_ramp(steps: int) -> list[Color]:
     return [(int(r), int(g), int(b)) for r, g, b in ramp]
 
 
-def label_picture(scene: Picture, sides: Sequence[npt.NDArray[np.uint8] | None], colors: Sequence[Color]) -> Picture:
+def label_picture(
+    scene: Picture,
+    sides: Sequence[npt.NDArray[np.uint8] | None],
+    colors: Sequence[Color],
+    spot: float = 0.006,
+) -> Picture:
     """Labels in their colours over a faded scene, clicks enlarged until the eye finds them.
 
     Args:
@@ -96,20 +101,21 @@ def label_picture(scene: Picture, sides: Sequence[npt.NDArray[np.uint8] | None],
         sides: class indices uint8 [h, w], 255 unlabelled: labels for training (drawn with a dark edge), then held-out
             ones (white edge); None where there are none.
         colors: by class index.
+        spot: radius to which clicks grow, as a share of the scene's longer side.
     """
     grey = scene.mean(-1, keepdims=True)
     picture: Picture = (0.6 * (0.3 * scene + 0.7 * grey) + 0.4 * 128).round().astype(np.uint8)
     for labels, edge in zip(sides, _EDGES, strict=False):
         if labels is None or (labels == UNLABELLED).all():
             continue
-        shown, rim = _enlarged(labels)
+        shown, rim = _enlarged(labels, spot)
         labelled = shown != UNLABELLED
         picture[rim] = edge
         picture[labelled] = np.asarray(colors, np.uint8)[shown[labelled]]
     return picture
 
 
-def _enlarged(labels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], Mask]:
+def _enlarged(labels: npt.NDArray[np.uint8], spot: float) -> tuple[npt.NDArray[np.uint8], Mask]:
     """Labels with small spots grown, and the rim around all of them.
 
     Spots grow to at most a tenth of the picture, so that many scattered pixels stay what they are: scattered.
@@ -121,7 +127,7 @@ def _enlarged(labels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], Mas
     small = np.bincount(parts.ravel(), minlength=count + 1) < 60
     small[0] = False
     spots = int(small.sum())
-    radius = min(0.006 * max(labels.shape), (0.1 * labels.size / max(1, spots) / np.pi) ** 0.5)
+    radius = min(spot * max(labels.shape), (0.1 * labels.size / max(1, spots) / np.pi) ** 0.5)
     out = labels.copy()
     if spots:
         distance, nearest = ndimage.distance_transform_edt(~small[parts], return_indices=True)
@@ -160,14 +166,17 @@ def encode(picture: Picture, kind: Literal["png", "jpeg"]) -> bytes:
 
 
 def sheet(
-    rows: Sequence[tuple[str, Sequence[Picture]]], titles: Sequence[str], legend: Mapping[str, Color], side_in: float
+    rows: Sequence[tuple[str, Sequence[Picture]]],
+    titles: Sequence[str],
+    legend: Mapping[str, Color | None],
+    side_in: float,
 ) -> bytes:
     """Pictures in rows and columns as a PNG.
 
     Args:
         rows: name at the left, of one or more lines, and pictures from left to right, of any size.
         titles: of the columns.
-        legend: names and their colours, below.
+        legend: names and their colours, below; None for the stripes of pixels without a class.
         side_in: width of a picture, and its largest height, in inches of ``SHEET_DPI`` dots.
     """
     from matplotlib.figure import Figure
@@ -187,12 +196,17 @@ def sheet(
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=9)
     swatches = [
-        Patch(facecolor=(r / 255, g / 255, b / 255), edgecolor="#8a909a", linewidth=0.5, label=_short(name))
-        for name, (r, g, b) in legend.items()
+        Patch(**_swatch(color), edgecolor="#8a909a", linewidth=0.5, label=_short(n)) for n, color in legend.items()
     ]
     columns = int(len(titles) * side_in / (0.45 + 0.06 * max(map(len, map(_short, legend)), default=0)))
     figure.legend(handles=swatches, loc="outside lower center", ncols=max(1, columns), fontsize=7, frameon=False)
     return saved(figure, "paper", dpi=SHEET_DPI)
+
+
+def _swatch(color: Color | None) -> dict[str, Any]:
+    """How a patch of the legend is filled; None as pixels without a class are, with stripes."""
+    r, g, b = color or _HATCH[0]
+    return {"facecolor": (r / 255, g / 255, b / 255), "hatch": None if color else "////"}
 
 
 # --- charts -----------------------------------------------------------------------------------------------------------

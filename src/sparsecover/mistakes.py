@@ -48,7 +48,7 @@ def explain(root: type[BaseModel], errors: Iterable[Mapping[str, Any]]) -> str:
             section = _section(root, where[:-1])
             lines.append(f"Unknown key {place}. {nearest(where[-1], section.model_fields)}")
         elif error["type"] == "missing":
-            lines.append(f"{place}: a value is missing.")
+            lines.append(f"{place}: a value is missing{_meant(root, where)}.")
         elif error["type"] == "value_error":
             lines.append(f"{place}: {error['ctx']['error']}")
         else:
@@ -73,6 +73,14 @@ def _expected(root: type[BaseModel], where: list[str], error: Mapping[str, Any])
         limit = context.get("max_length", context.get("min_length"))
         return f"{'at most' if kind == 'too_long' else 'at least'} {limit} value{'s' if limit != 1 else ''}"
     return _TYPES.get(kind.split("_")[0], str(error["msg"]))
+
+
+def _meant(root: type[BaseModel], where: list[str]) -> str:
+    """What the list is for that a value misses in."""
+    if not where[-1].isdigit() or len(where) < 2:
+        return ""
+    field = _section(root, where[:-2]).model_fields.get(where[-2])
+    return f" ({field.description})" if field and field.description else ""
 
 
 def _section(root: type[BaseModel], path: list[str]) -> type[BaseModel]:

@@ -31,7 +31,10 @@ def test_defaults_survive_yaml() -> None:
         ({"split": {"block_px": "x"}}, "split.block_px: expected a whole number or 'auto'; given 'x'"),
         ({"classes": {"a": "b"}}, "classes.a: expected a whole number; given 'a'"),
         ({"classes": 7}, "classes: expected a list such as [a, b] or keys with values or a path; given 7"),
-        ({"split": {"fractions": [0.5, 0.5]}}, "split.fractions.2: a value is missing"),
+        (
+            {"split": {"fractions": [0.5, 0.5]}},
+            "split.fractions.2: a value is missing (shares for train, validation and test",
+        ),
         ({"data": {"skip_unpaired": "perhaps"}}, "data.skip_unpaired: expected true or false; given 'perhaps'"),
         ({"optim": {"lr": -1}}, "optim.lr: expected a number above 0; given -1"),
         ({"train": {"epochs": 1.5}}, "train.epochs: expected a whole number; given 1.5"),

@@ -96,6 +96,7 @@ def test_metrics_json_has_the_promised_keys_and_null_for_absent_classes():
     read = json.loads(json.dumps(gathered.assessment(budget).as_dict(), allow_nan=False))
     assert read["per_class_iou"] == {"land": 0.5, "water": 0.5, "road": None}
     assert read["miou"] == 0.5
+    assert gathered.assessment().scored_classes == 2
     assert read["accuracy"] == pytest.approx(2 / 3)
     assert read["confusion"] == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
     assert read["labelled_pixels"] == {"train": 7, "held_out": 3}

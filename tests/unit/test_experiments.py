@@ -110,6 +110,9 @@ def test_quick_settings_and_seeds_change_the_base() -> None:
     assert jobs[2].config.model.options == {"base_channels": 8}  # a variation has the last word
     assert {job.seed for job in jobs_of(recipe().adapted(seeds=[7]))} == {7}
     assert recipe().base == VALUES["base"]
+    assert adapted.about.startswith("This is the recipe's quick form")
+    assert adapted.about.endswith(recipe().about)
+    assert "quick form" not in recipe().adapted().about
 
 
 def test_a_job_is_told_by_its_settings_and_data_not_by_names_or_places() -> None:

@@ -1,5 +1,7 @@
 """The forest against scikit-learn's own probabilities, and its features against SciPy and scikit-image."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -17,8 +19,10 @@ from sparsecover.labels import LabelRaster
 from sparsecover.models import create_model
 from sparsecover.models.features import MultiScaleFeatures, PixelFeatures
 from sparsecover.models.forest import RandomForest, create_feature_forest, create_forest, fit_forest
+from sparsecover.pipeline.scoring import score_checkpoint
 from sparsecover.progress import Silent
 from sparsecover.raster import Scene
+from sparsecover.training.fitting import fit
 from sparsecover.training.fitting_pixels import _surroundings
 from sparsecover.training.run import Run
 
@@ -205,6 +209,24 @@ def test_scattered_places_are_computed_in_small_windows_and_get_what_the_whole_g
     assert seen[-1] == (1, 1, 600, 700)  # at once, where the margins of small windows would cost more
 
 
+def test_training_scores_held_out_labels_as_evaluate_does(tmp_path):
+    rng = np.random.default_rng(1)
+    scene = Scene.from_array(ndimage.gaussian_filter(rng.normal(size=(1, 300, 400)), (0, 9, 9)).astype(np.float32))
+    truth = (scene.read()[0][0] > 0).astype(np.uint8)
+    drawn = rng.random(truth.shape)
+    scheme = ClassScheme.from_names(["low", "high"])
+    train, held = (
+        LabelRaster(np.where(chosen, truth, 255).astype(np.uint8), scene.grid, scheme=scheme)
+        for chosen in (drawn < 0.002, drawn > 0.995)
+    )
+    config = Config.from_dict({"model": {"name": "random-forest-features", "trees": 5}, "patches": {"size_px": 32}})
+    checkpoint = fit([(scene, train)], config, tmp_path / "run", validation=[(scene, held)], reporter=Silent())
+    told = json.loads((tmp_path / "run/metrics.json").read_text())
+    again = score_checkpoint(checkpoint, [(scene, held)])
+    assert again.miou < 1
+    assert np.asarray(told["confusion"]).tolist() == again.confusion.tolist()
+
+
 @pytest.mark.parametrize("labelled", [1e-2, 1e-5])
 def test_fitting_gives_each_label_once_with_its_surroundings_and_reads_near_tiles_together(labelled):
     rng = np.random.default_rng(0)
@@ -214,14 +236,14 @@ def test_fitting_gives_each_label_once_with_its_surroundings_and_reads_near_tile
     config = Config.from_dict({"model": {"name": "random-forest-features"}, "patches": {"size_px": 96}})
     run = Run.prepare([(scene, labels)], [], config, None, "cpu", Silent())
     given = np.zeros(values.shape, int)
-    for patch in _surroundings(run):
+    for patch in _surroundings(run, run.plan):
         given[patch.own.intersect(scene.grid.window).slices] += 1
         assert patch.window == patch.own.expand(run.model.halo_px).intersect(scene.grid.window)
     assert (given[values != 255] == 1).all()
     assert given.max() == 1
-    read = sum(patch.window.size for patch in _surroundings(run))
+    read = sum(patch.window.size for patch in _surroundings(run, run.plan))
     assert read < 2 * values.size
-    assert len(_surroundings(run)) <= (4 if labelled > 1e-3 else len(run.plan.tiling()))
+    assert len(_surroundings(run, run.plan)) <= (4 if labelled > 1e-3 else len(run.plan.tiling()))
 
 
 def test_more_samples_than_the_limit_are_thinned(monkeypatch):

@@ -336,6 +336,12 @@ def test_several_layers_ask_for_one(tmp_path):
     with pytest.raises(LabelError, match=r"layers two, roads; choose one by writing '.*\|layername=two'"):
         burn_labels(path, GRID, "class")
     assert burn_labels(f"{path}|layername=roads", GRID, "class").scheme.codes == (2,)
+    with pytest.raises(LabelError, match=r"has no layer 'road'. Did you mean 'roads'\? Choices: roads, two"):
+        burn_labels(f"{path}|layername=road", GRID, "class")
+    with pytest.raises(LabelError, match=r"tow.gpkg do not exist. Did you mean 'two.gpkg'\?"):
+        open_labels(path.with_name("tow.gpkg"), GRID, field="class")
+    with pytest.raises(LabelError, match=r"none cannot be read either\. Check the path"):
+        open_labels(tmp_path / "none" / "two.gpkg", GRID, field="class")
     assert open_labels(f"{path}|layername=roads", GRID, field="class").scheme.codes == (2,)
 
 

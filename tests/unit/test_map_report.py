@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sparsecover.classes import ClassScheme
+from sparsecover.cli.console import show_assessment
 from sparsecover.config import Config
 from sparsecover.evaluation import Accumulator, Assessment
 from sparsecover.pipeline.contest import Contest
@@ -73,6 +74,35 @@ def test_a_map_that_is_less_sure_of_itself_than_its_labels_is_told() -> None:
     assert "60% on average" in said(0.82, 0.49, 0.71)
     assert said(0.82, 0.73) is None
     assert said(0.82, None) is None
+
+
+def test_a_class_with_labels_that_the_maps_hardly_show_is_told() -> None:
+    inputs = SimpleNamespace(scheme=SCHEME, counts=np.array([5, 1200]))
+
+    def said(*maps: tuple[int, int]) -> str | None:
+        products = [
+            SimpleNamespace(
+                statistics={"classes": [{"name": n, "pixels": p} for n, p in zip(SCHEME.names, pixels, strict=True)]}
+            )
+            for pixels in maps
+        ]
+        return MapResult.lost_classes.fget(SimpleNamespace(inputs=inputs, products=products))
+
+    assert f"Hardly on the map: {SCHEME.names[1]} (599 pixels; 1,200 are labelled)." in said((9, 500), (4, 99))
+    assert said((9, 500), (4, 100)) is None
+
+
+def test_how_many_classes_the_headline_is_over_is_said_where_some_have_no_score(capsys: pytest.CaptureFixture) -> None:
+    names = ClassScheme.from_names(["dry", "water", "ice"])
+
+    def headline(*classes: int) -> str:
+        gathered = Accumulator(names)
+        gathered.add_map(np.array([classes], np.uint8), np.array([classes], np.uint8))
+        show_assessment(gathered.assessment(), "")
+        return capsys.readouterr().out
+
+    assert "mIoU 1.000 over 1 of 3 classes, accuracy 1.000" in headline(0, 0)
+    assert "mIoU 1.000, accuracy 1.000" in headline(0, 1, 2)
 
 
 def test_what_may_be_chance_is_called_so() -> None:

@@ -115,11 +115,17 @@ def show_assessment(assessment: "Assessment", title: str = "") -> None:
 
 
 def _headline(assessment: "Assessment") -> str:
-    text = f"mIoU {_score(assessment.miou)}, accuracy {_score(assessment.accuracy)}"
+    text = f"mIoU {_score(assessment.miou)}{_of_classes(assessment)}, accuracy {_score(assessment.accuracy)}"
     interval = assessment.miou_interval
     if interval is not None:
         text += f" (mIoU 95% interval {interval[0]:.3f} to {interval[1]:.3f} over {assessment.groups} groups)"
     return text
+
+
+def _of_classes(assessment: "Assessment") -> str:
+    """How many classes the mean is over, where some have no score."""
+    scored, classes = assessment.scored_classes, len(assessment.scheme)
+    return f" over {scored} of {classes} classes" if 0 < scored < classes else ""
 
 
 def _score(value: float) -> str:
@@ -136,7 +142,7 @@ def show_map_result(result: "MapResult") -> None:
             out.print(f"Same labels, {name}: {_headline(assessment)}")
     if result.contest.verdict:
         out.print(Text(result.contest.verdict), soft_wrap=True)
-    for warning in filter(None, (result.alarm, result.easier_ground)):
+    for warning in filter(None, (result.alarm, result.lost_classes, result.easier_ground)):
         out.print(_MARKS["warning"], Text(warning), soft_wrap=True)
     for product in result.products:
         show_statistics(product.map.name, product.statistics)

@@ -40,8 +40,8 @@ def combine(*options: Decorator) -> Decorator:
 
 label_options = combine(
     click.option("--field", help="Attribute of vector labels that holds the class. "
-        "Without it all features are one class, named after the file, where the file has no attributes or --background "
-        "is given."),
+        "Without it the only attribute; with none, or with --background, all features are one class, named "
+        "after the file."),
     click.option("--unlabelled", help="Codes of a label raster that mean 'not labelled', e.g. 0 or 0,9; "
         "in a colour mask '#9B9B9B'."),
     click.option("--classes", type=click.Path(path_type=Path), help="Codes, names, colours: .csv or QGIS .qml."),

@@ -51,6 +51,11 @@ class Assessment:
         return int(self.confusion.sum())
 
     @property
+    def scored_classes(self) -> int:
+        """Classes that have an IoU: they occur in the truth or in the map, where both are known."""
+        return int(np.isfinite(self.iou).sum())
+
+    @property
     def miou(self) -> float:
         """Mean IoU over the classes present in truth or map; NaN without scored pixels."""
         return metrics.miou(self.confusion)

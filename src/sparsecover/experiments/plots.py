@@ -91,7 +91,9 @@ def _curves(
         _count_pixels(axis, [row.spent_pixels for row in every])
         axis.set_title(title, loc="left", fontsize=10, color=THEMES[theme].text)
         axis.set_xlabel("labelled pixels, logarithmic", fontsize=9, color=THEMES[theme].text)
-        axis.set_ylim(bottom=max(0.0, axis.get_ylim()[0]), top=min(1.02, axis.get_ylim()[1]))  # room for a marker at 1
+    low, high = min(axis.get_ylim()[0] for axis in axes), max(axis.get_ylim()[1] for axis in axes)
+    for axis in axes:  # one scale, so that classes compare
+        axis.set_ylim(bottom=max(0.0, low), top=min(1.02, high))  # room for a marker at 1
     _legend(figure, list(methods), theme)
     return saved(figure, theme, kind=kind)
 

@@ -17,6 +17,12 @@ Choice = dict[str, str | tuple[str, ...]]
 """Axis of the grid: one of its names, or several."""
 
 
+_QUICK = (
+    "This is the recipe's quick form: fewer jobs, trained for a moment, to see that all of it runs. Its figures mean "
+    "little; what follows describes the full form."
+)
+
+
 class Quick(Section):
     """What ``--quick`` changes: a look at everything within minutes."""
 
@@ -164,6 +170,7 @@ class Recipe(Section):
         if quick:
             seeds_left = len(self.seeds) if self.seed_per_fold else self.quick.seeds
             changes |= {
+                "about": f"{_QUICK}\n\n{self.about}".strip(),
                 "seeds": self.seeds[:seeds_left],
                 "only": self.quick.only or self.only,
                 "folds": _first(self.folds, self.quick.folds),

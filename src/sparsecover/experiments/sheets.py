@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sparsecover import figures
 from sparsecover.checkpoint import Checkpoint
-from sparsecover.classes import UNLABELLED, ClassScheme
+from sparsecover.classes import UNLABELLED, ClassScheme, Color
 from sparsecover.datasets import Pair
 from sparsecover.grid import Window, tiles
 from sparsecover.inference import predict_strips
@@ -23,6 +23,7 @@ _LOOKED_AT = 12  # scenes among which the one to show is chosen
 _SIDE_IN = 1.9
 _TITLE_LETTERS = 24  # that a picture has room for
 _SMALLEST_PX = 200  # smaller pictures are enlarged by whole factors, so that marks stay thin
+_SPOT = 0.015  # of the longer side: pictures are small
 ROWS = {"trained": "in training", "scored": "scored"}
 
 Indices = npt.NDArray[np.uint8]
@@ -86,14 +87,16 @@ def draw_sheet(samples: Mapping[str, Mapping[str, Sample]], scheme: ClassScheme)
     for row, title in ROWS.items():
         sample = first[row]
         factor = max(1, -(-_SMALLEST_PX // max(sample.truth.shape)))
-        pictures = [sample.picture, figures.label_picture(sample.picture, [sample.given], scheme.colors)]
+        pictures = [sample.picture, figures.label_picture(sample.picture, [sample.given], scheme.colors, _SPOT)]
         if factor > 1:
             pictures = [_enlarged(sample.picture, factor)]
-            pictures.append(figures.label_picture(pictures[0], [_enlarged(sample.given, factor)], scheme.colors))
+            pictures.append(figures.label_picture(pictures[0], [_enlarged(sample.given, factor)], scheme.colors, _SPOT))
         maps = [*(of[row].map for of in samples.values()), sample.truth]
         pictures += [figures.class_picture(_enlarged(indices, factor), scheme.colors) for indices in maps]
         rows.append((title, pictures))
-    legend = dict(zip(scheme.names, scheme.colors, strict=True))
+    legend: dict[str, Color | None] = dict(zip(scheme.names, scheme.colors, strict=True))
+    if any((sample.truth == UNLABELLED).any() for sample in first.values()):
+        legend["no label"] = None
     titles = [textwrap.fill(title, _TITLE_LETTERS) for title in ("scene", "labels given", *samples, "truth")]
     return figures.sheet(rows, titles, legend, _SIDE_IN)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sparsecover.errors import GridError, LabelError, LabelsElsewhere
+from sparsecover.errors import GridError, LabelError, LabelsElsewhere, near_files
 from sparsecover.grid import Grid, Window
 
 AreaLike = Path | tuple[float, float, float, float] | Window | tuple[Window, ...]
@@ -100,7 +100,7 @@ def _read(path: Path, grid: Grid) -> list[Any]:
     from sparsecover.labels import place_features, read_features, split_layer
 
     if not split_layer(path)[0].exists():
-        raise LabelError(f"The area of interest {path} does not exist.")
+        raise LabelError(f"The area of interest {path} does not exist. {near_files(split_layer(path)[0])}")
     if not grid.is_georeferenced:
         raise LabelError(
             f"The scene has no coordinate system, so the area of interest {path} cannot be placed on it. Give it as "

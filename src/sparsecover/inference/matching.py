@@ -126,7 +126,7 @@ def _resized_as_trained(scene: Scene, resize: float | tuple[int, int] | None) ->
         )
     note = (
         f"{scene.name}: {scene.grid.height} x {scene.grid.width} pixels are resized to {rows} x {cols} on the fly, as "
-        "the training's were (data.resize); the map has the scene's own grid. --native switches that off."
+        "the training's were (data.resize); the map has the scene's own grid (predict --native does without)."
     )
     return working, [note]
 
@@ -150,6 +150,6 @@ def _resampled(scene: Scene, own: float, resolution_m: float) -> tuple[Scene, li
     height, width = (max(1, round(side * zoom)) for side in (scene.grid.height, scene.grid.width))
     note = (
         f"{scene.name}: pixels of {own:.3g} m are resampled to the training's {resolution_m:.3g} m on the fly; the map "
-        "has the scene's own grid. --native switches that off."
+        "has the scene's own grid (predict --native does without)."
     )
     return scene.resized(height, width), [note]

@@ -10,7 +10,7 @@ import pyogrio
 import shapely
 from affine import Affine
 
-from sparsecover.errors import LabelError, LabelsElsewhere
+from sparsecover.errors import LabelError, LabelsElsewhere, near_files, nearest
 from sparsecover.grid import Grid
 from sparsecover.labels.burn import Geometries
 
@@ -61,9 +61,9 @@ def read_features(path: str | Path) -> gpd.GeoDataFrame:
     """
     file, layer = split_layer(path)
     if not file.exists():
-        raise LabelError(f"The labels {file} do not exist.")
+        raise LabelError(f"The labels {file} do not exist. {near_files(file)}")
     try:
-        frame = gpd.read_parquet(file) if _is_parquet(file) else gpd.read_file(file, layer=layer or _only_layer(file))
+        frame = gpd.read_parquet(file) if _is_parquet(file) else gpd.read_file(file, layer=_layer(file, layer))
     except LabelError:
         raise
     except (*_UNREADABLE, OSError, ValueError) as error:
@@ -121,8 +121,13 @@ def place_features(frame: gpd.GeoDataFrame, grid: Grid, path: str | Path) -> Pla
     return Placed(parts[inside], feature[inside], notes)
 
 
-def _only_layer(file: Path) -> str | None:
+def _layer(file: Path, asked: str | None) -> str | None:
+    """The layer to read: the one asked for, or the only one."""
     layers = [str(name) for name, geometry in pyogrio.list_layers(file) if geometry is not None]
+    if asked is not None:
+        if asked not in layers:
+            raise LabelError(f"{file} has no layer {asked!r}. {nearest(asked, layers)}")
+        return asked
     if len(layers) > 1:
         raise LabelError(
             f"{file} has the layers {', '.join(layers)}; choose one by writing '{file}|layername={layers[0]}'."

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsecover.classes import ClassScheme
-from sparsecover.errors import LabelError
+from sparsecover.errors import LabelError, near_files
 from sparsecover.grid import Grid
 from sparsecover.labels.arrays import Mask
 from sparsecover.labels.features import is_vector, split_layer
@@ -33,8 +33,9 @@ def open_labels(
     Raises:
         LabelError: a missing file, an option that does not apply, and all that the two readers raise.
     """
-    if not split_layer(path)[0].exists():
-        raise LabelError(f"The labels {path} do not exist.")
+    file, _ = split_layer(path)
+    if not file.exists():
+        raise LabelError(f"The labels {file} do not exist. {near_files(file)}")
     if is_vector(path):
         return burn_label_set(path, grid, field, scheme=scheme, unlabelled=unlabelled, valid=valid, **vector_options)
     useless = [name for name, value in {"field": field, **vector_options}.items() if value is not None]

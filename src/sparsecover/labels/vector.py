@@ -154,7 +154,10 @@ def _burn(shapes: Shapes, grid: Grid, scheme: ClassScheme) -> tuple[LabelRaster,
         )
     notes = []
     if burnt.clashes:
-        notes.append(f"{burnt.clashes} pixels are covered by features of different classes and became unlabelled.")
+        notes.append(
+            f"{burnt.clashes} pixels are covered by features of different classes and became unlabelled: they "
+            "overlap, or points are burnt wider than they lie apart."
+        )
     if burnt.added:
         notes.append(f"{burnt.added} features too small to cover a pixel's centre were given one pixel.")
     return LabelRaster(burnt.values, grid, burnt.groups, scheme, shapes), notes

@@ -41,6 +41,7 @@ from sparsecover.progress import Reporter, Silent
 from sparsecover.training import check_parts, resolve_device
 from sparsecover.training.history import read_history
 
+_LOST_SHARE = 0.5  # of as many pixels as are labelled
 _CONFIDENCE_DROP = 0.1  # less than the labels' own by this much is worth a word
 
 
@@ -87,6 +88,19 @@ class MapResult:
             return None
         more = "Train longer, label" if learns_in_epochs(self.config) else "Label"
         return f"{self.contest.verdict} {more} more places, or let the labels choose: leave out --model or --quick."
+
+    @property
+    def lost_classes(self) -> str | None:
+        """What to say where the maps show next to nothing of a class that has labels."""
+        by_class = [[row["pixels"] for row in product.statistics["classes"]] for product in self.products]
+        lost = [
+            f"{name} ({mapped:,} pixels; {labelled:,} are labelled)"
+            for name, mapped, labelled in zip(
+                self.inputs.scheme.names, np.sum(by_class, axis=0), self.inputs.counts, strict=True
+            )
+            if mapped < _LOST_SHARE * labelled
+        ]
+        return f"Hardly on the map: {', '.join(lost)}. Check these labels, or label more places." if lost else None
 
     @property
     def easier_ground(self) -> str | None:

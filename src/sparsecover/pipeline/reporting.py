@@ -43,7 +43,7 @@ def map_report(result: "MapResult", split: Split, views: list[SceneView]) -> str
             history=read_history(result.out / "history.csv"),
             comparisons=_comparisons(result),
             verdict=result.contest.verdict,
-            warnings=[*([result.alarm] if result.alarm else []), *_of(result, "warning")],
+            warnings=[*filter(None, (result.alarm, result.lost_classes)), *_of(result, "warning")],
             notes=[*result.notes, *_of(result, "note")],
             reasons=result.reasons,
             seconds=result.seconds,
@@ -84,7 +84,9 @@ def _measured_on(result: "MapResult", split: Split) -> str:
     pixels = result.assessment.labelled_pixels.get("held_out", 0)
     if len(split.folds) > 1:
         return f"all {pixels:,} labelled pixels, each by a model trained without its fold ({len(split.folds)} folds)"
-    return f"{pixels:,} held-out labelled pixels in {result.assessment.groups} groups that did not train"
+    groups = result.assessment.groups
+    where = f"{groups} groups" if groups != 1 else "1 group"
+    return f"{pixels:,} held-out labelled pixel{'s' if pixels != 1 else ''} in {where} that did not train"
 
 
 def _why_optimistic(result: "MapResult", split: Split) -> str | None:

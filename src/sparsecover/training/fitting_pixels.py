@@ -51,7 +51,7 @@ def check_needs_no_loop(run: Run) -> None:
 
 def fit_pixels(run: Run, files: RunFiles) -> Checkpoint:
     """Fit a model that takes labelled pixels and needs no loop: each labelled pixel is given once."""
-    loader = PatchLoader(run.window_reader(run.pairs), _surroundings(run), 1)
+    loader = PatchLoader(run.window_reader(run.pairs), _surroundings(run, run.plan), 1)
 
     def windows() -> Iterator[tuple[Tensor, Tensor]]:
         for number, batch in enumerate(loader.epoch(0), start=1):
@@ -149,23 +149,23 @@ def _relight(config: Config) -> Relight | None:
 
 
 def _scored(run: Run, held: PatchPlan) -> Scores:
-    """Scores of a model that needs no loop on the validation labels."""
+    """Scores of a model that needs no loop on the validation labels, with as much around them as for a map."""
     device = torch.device(run.device)
-    windows = PatchLoader(run.window_reader(run.held_pairs), held.tiling(), 1)
+    windows = PatchLoader(run.window_reader(run.held_pairs), _surroundings(run, held), 1)
     objective = as_objective(create_loss("ce"))
     return validate(run.model, objective, windows.epoch(0), lambda b: b.to(device), ignore_index=UNLABELLED)
 
 
-def _surroundings(run: Run) -> list[Patch]:
+def _surroundings(run: Run, plan: PatchPlan) -> list[Patch]:
     """The tiles with labels and as much around them as the model's features see; near ones together, where cheaper."""
     halo = int(getattr(run.model, "context_px", 0))
     blocks: dict[tuple[int, int, int], list[Window]] = {}
-    for patch in run.plan.tiling():
+    for patch in plan.tiling():
         own = patch.own or patch.window
         blocks.setdefault((patch.pair, own.row // _BLOCK_PX, own.col // _BLOCK_PX), []).append(own)
     found = []
     for (pair, _, _), owned in blocks.items():
-        whole = run.plan.grids[pair].window
+        whole = plan.grids[pair].window
         alone = [Patch(pair, own.expand(halo).intersect(whole), own) for own in owned]
         joined = _around(owned)
         together = Patch(pair, joined.expand(halo).intersect(whole), joined)
