@@ -308,6 +308,26 @@ def test_a_signal_during_the_last_files_is_not_lost(tmp_path: Path, monkeypatch:
     assert same_weights(fit(PAIRS, config, tmp_path, resume=True), load_checkpoint(tmp_path / "last.safetensors"))
 
 
+def test_a_signal_while_processes_wait_for_each_other_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def gathered(value: object) -> list[object]:
+        if isinstance(value, tuple):  # what each was asked; it is sent, and now the signal comes
+            asked.append(value[0])
+            if len(asked) == 1:
+                signal.raise_signal(signal.SIGTERM)
+        return [value]
+
+    monkeypatch.setattr("sparsecover.training.trainer.processes.gathered", gathered)
+    reporter = StopAt(-1)
+    with pytest.raises(Terminated):
+        fit(PAIRS, make_config(), tmp_path, reporter=reporter)
+    assert asked == [None, signal.SIGTERM]
+    assert any("Interrupted after step 2" in note for note in reporter.notes)
+
+
 def test_a_finished_run_is_not_trained_again(whole: tuple[Checkpoint, Path]) -> None:
     before = (whole[1] / "last.safetensors").stat().st_mtime_ns
     again = fit(PAIRS, make_config(), whole[1], validation=HELD, resume=True)

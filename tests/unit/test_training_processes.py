@@ -102,7 +102,7 @@ def test_two_processes_freeze_and_thaw_as_one(pair: Path, tmp_path: Path) -> Non
 
 @pytest.mark.long
 def test_a_stopped_pair_goes_on_exactly(pair: Path, tmp_path: Path) -> None:
-    started = start({str(tmp_path): 0}, pause=1.5)  # seconds a step: time enough to be told on a busy machine
+    started = start({str(tmp_path): 0}, pause=0.5)
     deadline = time.monotonic() + 90
     while not (tmp_path / "history.csv").exists() and time.monotonic() < deadline:
         time.sleep(0.05)

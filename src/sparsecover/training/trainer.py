@@ -374,10 +374,13 @@ class Trainer:
     def _rest(self, interrupts: Interrupts, keeper: Keeper | None) -> None:
         """Between steps: save where it is time, and leave where that was asked for."""
         received = processes.gathered((interrupts.received, keeper is not None and keeper.due()))
-        interrupts.received = next((signal for signal, _ in received if signal is not None), None)
-        if interrupts.received is not None or received[0][1]:
+        asked = next((signal for signal, _ in received if signal is not None), None)
+        if asked is not None or received[0][1]:
             self._save(keeper)
-        if interrupts.received is not None and keeper is not None:
+        if asked is None:
+            return  # a signal that came while all waited for each other is passed on next time
+        interrupts.received = asked
+        if keeper is not None:
             step = f"step {self.progress.step} of {self.progress.total_steps}"
             self.reporter.note(f"Interrupted after {step}. The state is saved; go on with --resume.")
         interrupts.raise_received()
