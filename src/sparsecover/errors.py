@@ -102,9 +102,8 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     "Did you mean 'unet' or 'unetpp'? Choices: unet, unetpp."
     """
     names = sorted(choices)
-    close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.6)
-    hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
-    return f"{hint}Choices: {', '.join(names)}."
+    hint = _did_you_mean(name.lower(), names)
+    return f"{hint} Choices: {', '.join(names)}.".lstrip()
 
 
 def near_files(path: Path) -> str:
@@ -113,10 +112,12 @@ def near_files(path: Path) -> str:
         beside = [each.name for each in path.parent.iterdir()]
     except OSError:
         return f"The folder {path.parent} cannot be read either. Check the path."
-    close = difflib.get_close_matches(path.name, beside, n=3, cutoff=0.6)
-    return (
-        f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Check the path; it is read from {Path.cwd()}."
-    )
+    return _did_you_mean(path.name, beside) or f"Check the path; it is read from {Path.cwd()}."
+
+
+def _did_you_mean(name: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    return f"Did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 def summary(lines: Sequence[str]) -> str:
@@ -137,4 +138,9 @@ def listed(problems: Sequence[str], what: str, option: str, noun: str = "file") 
 
 def counted(things: Sized, noun: str) -> str:
     """``1 file``, ``2 files``."""
-    return f"{len(things)} {noun}" if len(things) == 1 else f"{len(things)} {noun}s"
+    return f"{len(things)} {plural(len(things), noun)}"
+
+
+def plural(number: int, noun: str) -> str:
+    """``file`` for 1, ``files`` for any other number."""
+    return noun if number == 1 else f"{noun}s"

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sparsecover.errors import nearest
+from sparsecover.errors import nearest, plural
 
 # The places of pydantic's errors name which of several types was tried, too.
 _TYPE_TRIED = re.compile(
@@ -71,7 +71,7 @@ def _expected(root: type[BaseModel], where: list[str], error: Mapping[str, Any])
         return f"keys below it, such as {'.'.join([*where, first])}"
     if kind in ("too_long", "too_short"):
         limit = context.get("max_length", context.get("min_length"))
-        return f"{'at most' if kind == 'too_long' else 'at least'} {limit} value{'s' if limit != 1 else ''}"
+        return f"{'at most' if kind == 'too_long' else 'at least'} {limit} {plural(limit, 'value')}"
     return _TYPES.get(kind.split("_")[0], str(error["msg"]))
 
 

@@ -115,17 +115,12 @@ def show_assessment(assessment: "Assessment", title: str = "") -> None:
 
 
 def _headline(assessment: "Assessment") -> str:
-    text = f"mIoU {_score(assessment.miou)}{_of_classes(assessment)}, accuracy {_score(assessment.accuracy)}"
+    miou = f"mIoU {_score(assessment.miou)} {assessment.over_classes}".rstrip()
+    text = f"{miou}, accuracy {_score(assessment.accuracy)}"
     interval = assessment.miou_interval
     if interval is not None:
         text += f" (mIoU 95% interval {interval[0]:.3f} to {interval[1]:.3f} over {assessment.groups} groups)"
     return text
-
-
-def _of_classes(assessment: "Assessment") -> str:
-    """How many classes the mean is over, where some have no score."""
-    scored, classes = assessment.scored_classes, len(assessment.scheme)
-    return f" over {scored} of {classes} classes" if 0 < scored < classes else ""
 
 
 def _score(value: float) -> str:

@@ -56,6 +56,12 @@ class Assessment:
         return int(np.isfinite(self.iou).sum())
 
     @property
+    def over_classes(self) -> str:
+        """How many classes the mean IoU is over, in words; empty where it is over all or none."""
+        classes = len(self.scheme)
+        return f"over {self.scored_classes} of {classes} classes" if 0 < self.scored_classes < classes else ""
+
+    @property
     def miou(self) -> float:
         """Mean IoU over the classes present in truth or map; NaN without scored pixels."""
         return metrics.miou(self.confusion)

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from sparsecover import figures
 from sparsecover.classes import UNLABELLED, ClassScheme
+from sparsecover.errors import plural
 from sparsecover.grid import Grid
 from sparsecover.labels import LabelRaster
 from sparsecover.raster import Scene
@@ -103,7 +104,7 @@ def _confidence(confidence: Scene, lowest: float, max_px: int) -> figures.Pictur
 def _facts(scene: Scene) -> str:
     grid, bands = scene.grid, len(scene.bands)
     size = f"{grid.width} × {grid.height} px"
-    return ", ".join([size, *_ground(grid), f"{bands} band{'s' if bands > 1 else ''}, {scene.dtype}"])
+    return ", ".join([size, *_ground(grid), f"{bands} {plural(bands, 'band')}, {scene.dtype}"])
 
 
 def _ground(grid: Grid) -> list[str]:

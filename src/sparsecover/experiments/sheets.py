@@ -87,10 +87,8 @@ def draw_sheet(samples: Mapping[str, Mapping[str, Sample]], scheme: ClassScheme)
     for row, title in ROWS.items():
         sample = first[row]
         factor = max(1, -(-_SMALLEST_PX // max(sample.truth.shape)))
-        pictures = [sample.picture, figures.label_picture(sample.picture, [sample.given], scheme.colors, _SPOT)]
-        if factor > 1:
-            pictures = [_enlarged(sample.picture, factor)]
-            pictures.append(figures.label_picture(pictures[0], [_enlarged(sample.given, factor)], scheme.colors, _SPOT))
+        picture, given = _enlarged(sample.picture, factor), _enlarged(sample.given, factor)
+        pictures = [picture, figures.label_picture(picture, [given], scheme.colors, _SPOT)]
         maps = [*(of[row].map for of in samples.values()), sample.truth]
         pictures += [figures.class_picture(_enlarged(indices, factor), scheme.colors) for indices in maps]
         rows.append((title, pictures))

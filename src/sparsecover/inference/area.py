@@ -99,8 +99,9 @@ def _read(path: Path, grid: Grid) -> list[Any]:
 
     from sparsecover.labels import place_features, read_features, split_layer
 
-    if not split_layer(path)[0].exists():
-        raise LabelError(f"The area of interest {path} does not exist. {near_files(split_layer(path)[0])}")
+    file, _ = split_layer(path)
+    if not file.exists():
+        raise LabelError(f"The area of interest {path} does not exist. {near_files(file)}")
     if not grid.is_georeferenced:
         raise LabelError(
             f"The scene has no coordinate system, so the area of interest {path} cannot be placed on it. Give it as "

@@ -15,6 +15,7 @@ from sparsecover.raster import Scene
 _RESOLUTION_TOLERANCE = 0.10  # networks are trained with flips and crops, not with zoom; small steps do no harm
 _LARGEST_ZOOM = 8.0  # beyond it nothing of what the network learnt is left to see
 _LARGEST_STRETCH = 4.0  # of pixels made square that were not; photographs of any shape may have trained on one
+_OWN_GRID = "the map has the scene's own grid (predict --native does without)."
 _SAMPLE_WINDOWS, _SAMPLE_PX = 4, 64
 
 # Where the training's values lie after normalising, by kind: from about the lowest to the highest.
@@ -126,7 +127,7 @@ def _resized_as_trained(scene: Scene, resize: float | tuple[int, int] | None) ->
         )
     note = (
         f"{scene.name}: {scene.grid.height} x {scene.grid.width} pixels are resized to {rows} x {cols} on the fly, as "
-        "the training's were (data.resize); the map has the scene's own grid (predict --native does without)."
+        f"the training's were (data.resize); {_OWN_GRID}"
     )
     return working, [note]
 
@@ -149,7 +150,7 @@ def _resampled(scene: Scene, own: float, resolution_m: float) -> tuple[Scene, li
         )
     height, width = (max(1, round(side * zoom)) for side in (scene.grid.height, scene.grid.width))
     note = (
-        f"{scene.name}: pixels of {own:.3g} m are resampled to the training's {resolution_m:.3g} m on the fly; the map "
-        "has the scene's own grid (predict --native does without)."
+        f"{scene.name}: pixels of {own:.3g} m are resampled to the training's {resolution_m:.3g} m on the fly; "
+        f"{_OWN_GRID}"
     )
     return scene.resized(height, width), [note]

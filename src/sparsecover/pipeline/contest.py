@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sparsecover.errors import plural
 from sparsecover.evaluation import Assessment, paired_gain
 from sparsecover.evaluation.intervals import Interval
 
@@ -89,7 +90,7 @@ class Contest:
     def _certainty(self) -> str:
         interval, groups = self.gain_interval, self.scores[self.trained].groups
         if interval is None:
-            return f"in {groups} group{'s' if groups != 1 else ''} of labels, too few to say how far chance went"
+            return f"in {groups} {plural(groups, 'group')} of labels, too few to say how far chance went"
         # Told from the better one's side.
         low, high = interval if self.better == self.trained else (-interval[1], -interval[0])
         chance = ", so it may be chance" if low <= 0 and self.gain else ""

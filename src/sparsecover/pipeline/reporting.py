@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import yaml
 
+from sparsecover.errors import plural
 from sparsecover.evaluation import Comparison, ReportContent, SceneView, render_report, scene_view
 from sparsecover.inference import MapProduct
 from sparsecover.labels import LabelRaster
@@ -85,8 +86,8 @@ def _measured_on(result: "MapResult", split: Split) -> str:
     if len(split.folds) > 1:
         return f"all {pixels:,} labelled pixels, each by a model trained without its fold ({len(split.folds)} folds)"
     groups = result.assessment.groups
-    where = f"{groups} groups" if groups != 1 else "1 group"
-    return f"{pixels:,} held-out labelled pixel{'s' if pixels != 1 else ''} in {where} that did not train"
+    where = f"{groups} {plural(groups, 'group')}"
+    return f"{pixels:,} held-out labelled {plural(pixels, 'pixel')} in {where} that did not train"
 
 
 def _why_optimistic(result: "MapResult", split: Split) -> str | None:
